@@ -1,0 +1,64 @@
+// Package httpx derives HTTP clients from the runner's traced one, with the options that steps share: a CA bundle, a
+// client certificate, a server name.
+package httpx
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/slipway-init/slipway/internal/fault"
+)
+
+// Deriver is a RoundTripper that wraps an *http.Transport and can be had again around a changed copy of it. The
+// runner's traced transport is one.
+type Deriver interface {
+	// Derive returns the same wrapping around a clone of the transport to which change was applied.
+	Derive(change func(*http.Transport)) http.RoundTripper
+}
+
+// Derive returns a copy of client whose transport is a clone of the client's own with change applied. It keeps the
+// wrapping of a Deriver; a client without a transport gets a clone of the default one.
+func Derive(client *http.Client, change func(*http.Transport)) *http.Client {
+	derived := *client
+	switch transport := client.Transport.(type) {
+	case Deriver:
+		derived.Transport = transport.Derive(change)
+	case *http.Transport:
+		clone := transport.Clone()
+		change(clone)
+		derived.Transport = clone
+	case nil:
+		clone := http.DefaultTransport.(*http.Transport).Clone()
+		change(clone)
+		derived.Transport = clone
+	default:
+		panic(fmt.Sprintf("httpx: cannot derive from a %T", transport))
+	}
+	return &derived
+}
+
+// SameHost is a CheckRedirect that refuses a redirect to another host or port, or from https to http, and more than ten in a row: the server
+// that was named is the one that answers, and what was meant for it goes nowhere else.
+func SameHost(request *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch {
+	case len(via) >= 10:
+		return fault.New(fault.Data, "%s: more than 10 redirects", Redact(first))
+	case request.URL.Host != first.Host:
+		return fault.Hint(fault.New(fault.Permission, "%s: redirect to another host, %s, refused", Redact(first), request.URL.Host),
+			"name that host in the URL if it is the one you want")
+	case first.Scheme == "https" && request.URL.Scheme != "https":
+		return fault.New(fault.Permission, "%s: redirect from https to %s refused", Redact(first), request.URL.Scheme)
+	}
+	return nil
+}
+
+// Redact returns u as it may be printed: without its password, and without its query, which may hold a signature or a token.
+func Redact(u *url.URL) string {
+	shown := *u
+	if shown.RawQuery != "" {
+		shown.RawQuery = "…"
+	}
+	return shown.Redacted()
+}
