@@ -47,6 +47,16 @@ func (p *Plan) Tasks() iter.Seq[*Task] {
 	return func(yield func(*Task) bool) { walk(p.Root, yield) }
 }
 
+// given yields the options that the user set, in the order in which help lists them.
+func (t *Task) given() iter.Seq[*pflag.Flag] {
+	return func(yield func(*pflag.Flag) bool) {
+		more := true
+		t.Options.VisitAll(func(flag *pflag.Flag) {
+			more = more && (!flag.Changed || yield(flag))
+		})
+	}
+}
+
 func walk(n Node, yield func(*Task) bool) bool {
 	switch n := n.(type) {
 	case *Task:

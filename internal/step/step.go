@@ -22,7 +22,9 @@ type Kind struct {
 	Name  string   // in kebab-case, as chains and plans say it: "git-clone"
 	Short string   // one line, lower case, no full stop
 	Long  string   // the page of help, in Markdown
-	Args  []string // the options that may be given by position, in order; a last one with "..." repeats: "path..."
+	// Args are the options that may be given by position, in order. A last one with "..." repeats: "path...". A first
+	// one that is "--" says that the arguments stand behind a "--" and take the rest of the chain.
+	Args []string
 	// Policy holds where the plan is silent.
 	Policy Policy
 	// New returns a step with its defaults. It must not do I/O.
@@ -79,6 +81,7 @@ const (
 	Execute   Verb = "exec"      // a command
 	Netfilter Verb = "netfilter" // a table family: inet
 	Load      Verb = "load"      // a policy of a security module: apparmor:NAME
+	Replace   Verb = "replace"   // a command that the process becomes; only a plan's last task may
 )
 
 // Skipped is the key of Env.Output that says, with the reason as its value, that everything was right already.
