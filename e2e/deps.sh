@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs the servers and tools that the end-to-end tests start, as far as they are missing: Debian packages, by
+# apt-get when this is root. Otherwise it says which command to run. Quiet and quick when all is there.
+set -eu
+
+packages=''
+# need PACKAGE FILE...: the package is there when one of the files is.
+need() {
+	package=$1
+	shift
+	for file; do
+		if [ -x "$file" ]; then return; fi
+	done
+	packages="$packages $package"
+}
+need nginx-light /usr/sbin/nginx
+need redis-server /usr/bin/redis-server
+need mariadb-server /usr/sbin/mariadbd
+need postgresql /usr/lib/postgresql/*/bin/postgres
+need openssl /usr/bin/openssl
+need strace /usr/bin/strace
+need time /usr/bin/time
+if [ -z "$packages" ]; then exit 0; fi
+
+if ! command -v apt-get >/dev/null; then
+	echo "e2e needs the Debian packages$packages (or their like) and there is no apt-get to install them" >&2
+	exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo "e2e needs packages that are missing; run: sudo apt-get update && sudo apt-get install --no-install-recommends$packages" >&2
+	exit 1
+fi
+
+# No service may start: the tests start their own, on free ports. policy-rc.d is Debian's switch for that; one that is
+# there already is left as it is.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
+log=$(mktemp)
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # the list is meant to be split
+if ! { apt-get -q update && apt-get -qy install --no-install-recommends $packages; } >"$log" 2>&1; then
+	cat "$log" >&2
+	rm -f "$log"
+	exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,11 @@
+// Package e2e tests the slipway binary against real servers: PostgreSQL, MariaDB, Redis, nginx, a gRPC health server
+// and an OpenTelemetry Collector, each on loopback, started and stopped by the test that needs it.
+//
+// It is a module of its own, so that nothing of what it needs is a dependency of slipway. Servers come from Debian's
+// packages (deps.sh installs what is missing) or are built from the pinned modules below tools/ into a cache outside
+// the tree (see package tools). Run it with
+//
+//	./deps.sh && go test ./...
+//
+// as root or as an ordinary user; a test that needs root says so when it is skipped. It runs on Linux.
+package e2e
