@@ -61,6 +61,7 @@ type Error struct {
 	Kind Kind
 	Err  error  // what happened; never nil
 	Hint string // what to do next, for people; a sentence without a full stop, or empty
+	Code int    // the exit code where it is not the kind's, see Exit; 0 is the kind's
 }
 
 // Error returns the message of the wrapped error alone. The hint is printed on a line of its own by whoever
@@ -88,7 +89,25 @@ func Hint(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Kind: KindOf(err), Err: err, Hint: fmt.Sprintf(format, args...)}
+	return &Error{Kind: KindOf(err), Err: err, Hint: fmt.Sprintf(format, args...), Code: codeOf(err)}
+}
+
+// Exit returns err with an exit code of its own, keeping its kind; nil stays nil. It is for a command that slipway ran
+// and that a signal ended: 128+n says so to those who would have seen it from the command itself. Whoever marks the
+// error anew, because a timeout or a signal to slipway came first, takes the code away again.
+func Exit(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Kind: KindOf(err), Err: err, Hint: HintOf(err), Code: code}
+}
+
+// codeOf returns the exit code that Exit gave to err, or 0.
+func codeOf(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return 0
 }
 
 // HintOf returns the outermost hint in err's tree, or "".
@@ -137,11 +156,14 @@ func (s *Signal) Error() string {
 	return "ended by signal: " + s.Signal.String()
 }
 
-// ExitCode returns the exit code of a process that ends with err: 0 for nil, 128+n when a signal ended it, else the
-// code of err's kind.
+// ExitCode returns the exit code of a process that ends with err: 0 for nil, the one that Exit gave, 128+n when a signal
+// ended it, else the code of err's kind.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
+	}
+	if code := codeOf(err); code != 0 {
+		return code
 	}
 	if s, ok := errors.AsType[*Signal](err); ok {
 		return 128 + int(s.Signal)

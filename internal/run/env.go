@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/sys/unix"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
@@ -27,6 +28,7 @@ type World struct {
 	Environ []string                                                          // "NAME=value"; nil is empty
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // nil is net.Dialer's
 	Chown   func(name string, uid, gid int) error                             // nil is os.Lchown
+	ChownAt func(dir int, name string, uid, gid int) error                    // nil is fchownat(2), which follows no link
 	Streams Streams                                                           // of child processes
 }
 
@@ -45,6 +47,12 @@ func (w *World) env(ctx context.Context, l *life) *step.Env {
 	if chown == nil {
 		chown = os.Lchown
 	}
+	chownAt := w.ChownAt
+	if chownAt == nil {
+		chownAt = func(dir int, name string, uid, gid int) error {
+			return unix.Fchownat(dir, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+		}
+	}
 	environ := withTraceContext(ctx, w.Environ)
 	return &step.Env{
 		Log:     log.With("task", l.task.ID),
@@ -61,6 +69,7 @@ func (w *World) env(ctx context.Context, l *life) *step.Env {
 		},
 		Replace: func(cmd *exec.Cmd) error { return l.setReplacement(cmd) },
 		Chown:   chown,
+		ChownAt: chownAt,
 		Retry: func(ctx context.Context, part string, attempt func(context.Context) error) error {
 			return retrying(ctx, l.task.Policy, part, l.retry, func(ctx context.Context) error {
 				l.attempt()

@@ -112,6 +112,9 @@ type Env struct {
 	Replace func(cmd *exec.Cmd) error
 	// Chown is os.Lchown; a seam, because tests rarely run as root.
 	Chown func(name string, uid, gid int) error
+	// ChownAt is Chown for a name in the open directory dir, as fchownat(2) has it: a walk by descriptors is safe from
+	// those who change the path meanwhile.
+	ChownAt func(dir int, name string, uid, gid int) error
 
 	// Retry calls attempt until it returns nil, fails in a way that time cannot mend, or the task's policy is used
 	// up; the part's name goes into log and span. It is the one loop with a sleep in it: a step whose parts recover

@@ -46,6 +46,9 @@ func (*Mode) JSONSchema() map[string]any {
 // FileMode returns m as the type that package os takes.
 func (m Mode) FileMode() fs.FileMode { return fs.FileMode(m) }
 
+// Bits returns m as system calls take it: 0o7777 at most.
+func (m Mode) Bits() uint32 { return unixMode(fs.FileMode(m)) }
+
 // unixMode returns m's permission and special bits as Unix has them.
 func unixMode(m fs.FileMode) uint32 {
 	bits := uint32(m.Perm())

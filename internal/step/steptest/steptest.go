@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/internal/run"
@@ -89,6 +90,12 @@ func Runner(root string, environ ...string) *run.Runner {
 			}
 			_, err := os.Lstat(name)
 			return err
+		},
+		ChownAt: func(dir int, name string, uid, gid int) error {
+			if os.Geteuid() == 0 {
+				return unix.Fchownat(dir, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+			}
+			return unix.Fstatat(dir, name, new(unix.Stat_t), unix.AT_SYMLINK_NOFOLLOW)
 		},
 		Streams: run.Streams{Out: os.Stderr, Err: os.Stderr},
 	}}
