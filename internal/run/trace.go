@@ -1,11 +1,14 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -62,7 +65,8 @@ func (s taskSpan) retry(r Retry) {
 	s.AddEvent("retry", trace.WithAttributes(attributes...))
 }
 
-// end ends the span with what became of the task.
+// end ends the span with what became of the task. Only a task that failed by itself has the status of an error, so that a
+// trace shows the culprit and not its neighbours; those have an error.type of their own.
 func (s taskSpan) end(result TaskResult) {
 	if s.IsRecording() {
 		s.SetAttributes(
@@ -75,9 +79,11 @@ func (s taskSpan) end(result TaskResult) {
 		switch result.State {
 		case Done:
 			s.SetStatus(codes.Ok, "")
-		default:
+		case Failed:
 			s.SetAttributes(attribute.String("error.type", fault.KindOf(result.Err).String()))
 			s.SetStatus(codes.Error, result.Err.Error())
+		case Cancelled:
+			s.SetAttributes(attribute.String("error.type", string(Cancelled)))
 		}
 	}
 	s.End()
@@ -86,25 +92,41 @@ func (s taskSpan) end(result TaskResult) {
 // tracedDial wraps dial in a client span.
 func (l *life) tracedDial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, span := l.clientSpan(ctx, "dial", attribute.String("network.transport", network))
-		if span.IsRecording() {
-			span.SetAttributes(serverAttributes(network, addr)...)
+		if !l.span.IsRecording() || l.mayBeOrphan(ctx) {
+			return dial(ctx, network, addr)
 		}
+		ctx, span := l.clientSpan(ctx, "dial", attribute.String("network.transport", transportName(network)))
+		span.SetAttributes(serverAttributes(network, addr)...)
 		conn, err := dial(ctx, network, addr)
-		if err == nil && span.IsRecording() {
-			if peer, parseErr := netip.ParseAddrPort(conn.RemoteAddr().String()); parseErr == nil {
-				span.SetAttributes(attribute.String("network.peer.address", peer.Addr().String()), attribute.Int("network.peer.port", int(peer.Port())))
-			}
+		if err == nil {
+			span.SetAttributes(peerAttributes(conn)...)
+		} else {
+			failSpan(span, fault.KindOf(err).String(), err.Error())
 		}
-		l.endClientSpan(span, err)
+		l.endClientSpan(span, err != nil)
 		return conn, err
 	}
+}
+
+// mayBeOrphan reports whether ctx belongs to a request whose span will be dropped if it fails: the dials below
+// it would be left without their parent.
+func (l *life) mayBeOrphan(ctx context.Context) bool {
+	parent := trace.SpanContextFromContext(ctx)
+	return l.span.failed.Load() >= maxFailedClientSpans && parent.IsValid() && !parent.Equal(l.span.SpanContext())
+}
+
+// transportName returns a network of package net in the words of the semantic conventions.
+func transportName(network string) string {
+	if strings.HasPrefix(network, "unix") {
+		return "unix"
+	}
+	return strings.TrimRight(network, "46")
 }
 
 // serverAttributes names the server in the words of the semantic conventions.
 func serverAttributes(network, addr string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil || network == "unix" {
+	if err != nil || transportName(network) == "unix" {
 		return []attribute.KeyValue{attribute.String("server.address", addr)}
 	}
 	attributes := []attribute.KeyValue{attribute.String("server.address", host)}
@@ -114,72 +136,95 @@ func serverAttributes(network, addr string) []attribute.KeyValue {
 	return attributes
 }
 
-// clientSpan starts a client span below the task's.
-func (l *life) clientSpan(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
-	if !l.span.IsRecording() {
-		return ctx, trace.SpanFromContext(context.Background())
+// peerAttributes tells what the server's name stood for.
+func peerAttributes(conn net.Conn) []attribute.KeyValue {
+	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return nil // a Unix socket has no other name
 	}
+	return []attribute.KeyValue{
+		attribute.String("network.peer.address", peer.Addr().Unmap().String()),
+		attribute.Int("network.peer.port", int(peer.Port())),
+	}
+}
+
+// clientSpan starts a client span below that of ctx, which is the task's or that of a request.
+func (l *life) clientSpan(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpan(ctx, l.span.Span)
 	}
 	return l.tracer().Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
 }
 
+func failSpan(span trace.Span, errorType, message string) {
+	span.SetAttributes(attribute.String("error.type", errorType))
+	span.SetStatus(codes.Error, message)
+}
+
 // endClientSpan ends span; beyond the bound a failed one is dropped, which is what not ending it means.
-func (l *life) endClientSpan(span trace.Span, err error) {
-	if !span.IsRecording() {
+func (l *life) endClientSpan(span trace.Span, failed bool) {
+	if failed && l.span.failed.Add(1) > maxFailedClientSpans {
 		return
-	}
-	if err != nil {
-		if l.span.failed.Add(1) > maxFailedClientSpans {
-			return
-		}
-		span.SetAttributes(attribute.String("error.type", fault.KindOf(err).String()))
-		span.SetStatus(codes.Error, err.Error())
 	}
 	span.End()
 }
 
-// tracedTransport puts every request into a client span, and the span's context into the request's headers.
+// tracedTransport puts every request into a client span, and the span's context into the request's headers. Without
+// a collector there is no span, and the headers carry on the context that slipway was given.
 type tracedTransport struct {
 	life *life
 	base *http.Transport
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. The span ends with the response's header; the body is the task's time.
 func (t *tracedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !t.life.span.IsRecording() {
-		return t.base.RoundTrip(request)
-	}
-	ctx, span := t.life.clientSpan(request.Context(), request.Method,
-		attribute.String("http.request.method", request.Method),
-		attribute.String("url.full", httpx.Redact(request.URL)))
-	span.SetAttributes(urlServerAttributes(request)...)
-	request = request.Clone(ctx)
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(request.Header))
-	response, err := t.base.RoundTrip(request)
-	if err != nil {
-		t.life.endClientSpan(span, err)
-		return nil, err
-	}
-	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	if response.StatusCode >= 400 {
-		span.SetAttributes(attribute.String("error.type", strconv.Itoa(response.StatusCode)))
-		span.SetStatus(codes.Error, "")
-		if t.life.span.failed.Add(1) > maxFailedClientSpans {
-			return response, nil
+		if !trace.SpanContextFromContext(request.Context()).IsValid() {
+			return t.base.RoundTrip(request)
 		}
+		return t.base.RoundTrip(propagated(request.Context(), request))
 	}
-	span.End()
-	return response, nil
+	name, attributes := requestAttributes(request)
+	ctx, span := t.life.clientSpan(request.Context(), name, attributes...)
+	response, err := t.base.RoundTrip(propagated(ctx, request))
+	switch {
+	case err != nil:
+		failSpan(span, fault.KindOf(err).String(), err.Error())
+	case response.StatusCode >= 400:
+		failSpan(span, strconv.Itoa(response.StatusCode), "")
+	}
+	if err == nil {
+		span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
+	}
+	t.life.endClientSpan(span, err != nil || response.StatusCode >= 400)
+	return response, err
 }
 
-func urlServerAttributes(request *http.Request) []attribute.KeyValue {
+// propagated returns a copy of request in ctx, with ctx's span in its headers.
+func propagated(ctx context.Context, request *http.Request) *http.Request {
+	request = request.Clone(ctx)
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(request.Header))
+	return request
+}
+
+// knownMethods are those that the semantic conventions let stand as they are, so that a span's names stay few.
+var knownMethods = []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+
+// requestAttributes returns name and attributes of a request's span:
+// https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span.
+func requestAttributes(request *http.Request) (string, []attribute.KeyValue) {
+	method := cmp.Or(request.Method, http.MethodGet)
 	port := request.URL.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[request.URL.Scheme]
 	}
-	return serverAttributes("tcp", net.JoinHostPort(request.URL.Hostname(), port))
+	attributes := append(serverAttributes("tcp", net.JoinHostPort(request.URL.Hostname(), port)),
+		attribute.String("url.full", httpx.Redact(request.URL)))
+	if !slices.Contains(knownMethods, method) {
+		return "HTTP", append(attributes,
+			attribute.String("http.request.method", "_OTHER"), attribute.String("http.request.method_original", method))
+	}
+	return method, append(attributes, attribute.String("http.request.method", method))
 }
 
 // Derive implements httpx.Deriver.
