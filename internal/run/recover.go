@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -25,4 +26,12 @@ func recovering(ctx context.Context, attempt func(context.Context) error) (err e
 		}
 	}()
 	return attempt(ctx)
+}
+
+// Stack returns the stack of the panic in err's tree, nil if there is none.
+func Stack(err error) []byte {
+	if p, ok := errors.AsType[*panicked](err); ok {
+		return p.stack
+	}
+	return nil
 }

@@ -1,0 +1,139 @@
+// Package imports holds no code: its test keeps the house's walls where docs/layout.md says they stand.
+package imports
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/slipway-init/slipway/"
+
+// rule says which packages may import what.
+type rule struct {
+	from   string   // packages, by the beginning of their path in the module; "" is all
+	except []string // of those
+	forbid []string // imports, by the beginning of their path; "." is every package of the module
+	allow  []string // of those
+	why    string
+}
+
+var rules = []rule{
+	{
+		from: "internal/fault", forbid: []string{".", "third-party"},
+		why: "every package says what went wrong in its words; it can depend on none",
+	},
+	{
+		from: "internal/step", except: []string{"internal/step/opt", "internal/step/steptest"},
+		forbid: []string{".", "third-party"}, allow: []string{"github.com/spf13/pflag"},
+		why: "the contract of a step must be readable without any other package",
+	},
+	{
+		from: "steps/", forbid: []string{module + "steps/"},
+		why: "a step that needs another one is a plan",
+	},
+	{
+		from: "steps/", forbid: []string{module + "internal/plan", module + "internal/run", module + "internal/cli", module + "internal/report", module + "internal/console", module + "internal/telemetry"},
+		why: "a step knows its own work alone; the runner gives it its life",
+	},
+	{
+		from: "", except: []string{"internal/cli", "cmd/slipway-man"}, forbid: []string{"github.com/spf13/cobra"},
+		why: "the command line is one package; whatever else needs words takes options",
+	},
+	{
+		from: "", except: []string{"internal/telemetry"}, forbid: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"},
+		why: "others speak to OpenTelemetry's API, so that without a collector there is nothing behind it",
+	},
+	{
+		from: "", except: []string{"steps/gitclone"}, forbid: []string{"github.com/go-git/"},
+		why: "one package holds the library at its edge",
+	},
+	{
+		from: "", except: []string{"internal/netfilter"}, forbid: []string{"github.com/google/nftables", "github.com/coreos/go-iptables"},
+		why: "one package holds the kernel's tables",
+	},
+	{
+		from: "internal/run", forbid: []string{module + "internal/cli", module + "internal/console", module + "internal/report", module + "steps"},
+		why: "the runner tells an observer; who looks on is not its business",
+	},
+	{
+		from: "internal/plan", forbid: []string{module + "internal/run", module + "internal/cli", module + "steps"},
+		why: "a plan is data; it is read and checked without anything that runs",
+	},
+}
+
+func TestImportsStayWithinTheirWalls(t *testing.T) {
+	command := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...")
+	command.Dir = "../.."
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		from := strings.TrimPrefix(words[0], module)
+		for _, imported := range words[1:] {
+			for _, r := range rules {
+				if r.breaks(from, imported) {
+					t.Errorf("%s imports %s: %s", from, imported, r.why)
+				}
+				checked++
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no import was checked")
+	}
+}
+
+func (r rule) breaks(from, imported string) bool {
+	if !strings.HasPrefix(from, r.from) || within(from, r.except) {
+		return false
+	}
+	for _, forbidden := range r.forbid {
+		var hit bool
+		switch forbidden {
+		case ".":
+			hit = strings.HasPrefix(imported, module)
+		case "third-party":
+			first, _, _ := strings.Cut(imported, "/")
+			hit = strings.Contains(first, ".") && !strings.HasPrefix(imported, module)
+		default:
+			hit = strings.HasPrefix(imported, forbidden)
+		}
+		if hit && !within(imported, r.allow) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(path string, prefixes []string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestRulesCatchWhatTheyForbid(t *testing.T) {
+	tests := []struct{ from, imported string }{
+		{"internal/fault", module + "internal/step"},
+		{"internal/step", "go.opentelemetry.io/otel/trace"},
+		{"steps/mkdir", module + "steps/chown"},
+		{"steps/mkdir", module + "internal/run"},
+		{"internal/plan", "github.com/spf13/cobra"},
+		{"internal/run", "go.opentelemetry.io/otel/sdk/trace"},
+	}
+	for _, test := range tests {
+		caught := false
+		for _, r := range rules {
+			caught = caught || r.breaks(test.from, test.imported)
+		}
+		if !caught {
+			t.Errorf("%s may import %s", test.from, test.imported)
+		}
+	}
+}
