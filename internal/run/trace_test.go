@@ -81,7 +81,7 @@ func read(stubs tracetest.SpanStubs) []seen {
 func values(attributes []attribute.KeyValue) map[string]string {
 	values := make(map[string]string)
 	for _, a := range attributes {
-		values[string(a.Key)] = a.Value.Emit()
+		values[string(a.Key)] = a.Value.String()
 	}
 	return values
 }
