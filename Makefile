@@ -1,0 +1,70 @@
+# slipway: everything that a person or CI runs. "make help" lists it.
+#
+# Nothing here needs more than Go, git and make; what needs a server or a privilege installs it, or says why it does not.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# How long each fuzz target runs in "make fuzz".
+FUZZTIME ?= 60s
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/slipway, static
+	$(BUILD) -o bin/slipway ./cmd/slipway
+
+.PHONY: demo
+demo: ## Run a whole chain against small real servers (FULL=1: those that take minutes to build, too)
+	@$(GO) run ./examples/demo $(if $(FULL),-full)
+
+.PHONY: test
+test: ## Units, CLI scripts and fuzz seeds
+	$(GO) test ./...
+
+.PHONY: race
+race: ## The same with the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME each
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | cut -d' ' -f2); do \
+	    echo "== $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir; \
+	  done; \
+	done
+
+.PHONY: e2e
+e2e: ## Tests against real servers: databases, nginx, a collector
+	e2e/run
+
+.PHONY: bench
+bench: ## Figures beside the rivals', in one run
+	$(GO) -C e2e run ./bench
+
+.PHONY: lint
+lint: ## gofumpt, vet, staticcheck, deadcode, and a build for macOS
+	@unformatted=$$($(GO) tool gofumpt -l cmd steps internal examples e2e); \
+	  if [ -n "$$unformatted" ]; then echo "not gofumpt's form: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@dead=$$($(GO) tool deadcode -test ./...); if [ -n "$$dead" ]; then echo "$$dead"; exit 1; fi
+	CGO_ENABLED=0 GOOS=darwin $(GO) build -o /dev/null ./cmd/slipway
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+	$(GO) -C e2e vet ./...
+	$(GO) tool staticcheck -version >/dev/null && cd e2e && $(GO) tool -modfile=../go.mod staticcheck ./...
+
+.PHONY: check
+check: lint race e2e ## What CI runs
+
+.PHONY: man
+man: ## Man pages in dist/man
+	$(GO) run ./cmd/slipway-man dist/man
+
+.PHONY: image
+image: ## The container image (BASE=… where no registry can be reached)
+	images/build

@@ -1,0 +1,51 @@
+// Command slipway does what a Kubernetes pod needs done before its application starts.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/slipway-init/slipway/internal/cli"
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/steps"
+)
+
+// version is set by the linker (-X main.version=…).
+var version = "devel"
+
+func main() {
+	ctx := untilSignal()
+	os.Exit(cli.Main(ctx, cli.Process{
+		Args:    os.Args[1:],
+		Environ: os.Environ(),
+		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Kinds:   steps.All(),
+		Version: version,
+		Become:  become,
+	}))
+}
+
+// untilSignal returns a context that the first SIGTERM or SIGINT ends. The second ends the process at once.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		cancel(&fault.Signal{Signal: (<-signals).(syscall.Signal)})
+		os.Exit(128 + int((<-signals).(syscall.Signal)))
+	}()
+	return ctx
+}
+
+// become replaces the process.
+func become(path string, args, environ []string, dir string) error {
+	if dir != "" {
+		if err := os.Chdir(dir); err != nil {
+			return err
+		}
+	}
+	signal.Reset()
+	return syscall.Exec(path, args, environ)
+}

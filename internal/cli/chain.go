@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/plan"
+	"github.com/slipway-init/slipway/internal/report"
+	"github.com/slipway-init/slipway/internal/step"
+)
+
+// stepCommand returns the command that begins a chain with a step of the given kind. Its words are the chain's, so
+// cobra reads none of them; its flags are there for help and completion.
+func (a *app) stepCommand(kind step.Kind) *cobra.Command {
+	command := &cobra.Command{
+		Use:                kind.Name + argumentsUsage(kind) + " [option]...",
+		Short:              kind.Short,
+		Long:               kind.Long,
+		GroupID:            groupSteps,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if helpWanted(args) {
+				return a.chainHelp(cmd, args)
+			}
+			return a.runChain(cmd, append([]string{cmd.Name()}, args...))
+		},
+		ValidArgsFunction: a.completeChain,
+	}
+	flags, _ := plan.Options(kind.New(), kind.Policy)
+	flags.VisitAll(func(flag *pflag.Flag) { command.Flags().AddFlag(flag) })
+	command.Flags().SortFlags = false
+	return command
+}
+
+// argumentsUsage shows the arguments of a kind: " URL DIR".
+func argumentsUsage(kind step.Kind) string {
+	var b strings.Builder
+	for _, arg := range kind.Args {
+		b.WriteString(" " + strings.ToUpper(arg))
+	}
+	return b.String()
+}
+
+// helpWanted reports whether a chain asks for help before the words that are a command's own.
+func helpWanted(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--":
+			return false
+		case "--help", "-h":
+			return true
+		}
+	}
+	return false
+}
+
+// chainHelp shows the help of the step in which --help stands.
+func (a *app) chainHelp(cmd *cobra.Command, args []string) error {
+	for i, arg := range args {
+		if arg == "--help" || arg == "-h" {
+			break
+		}
+		if (arg == "then" || arg == "and") && i+1 < len(args) {
+			for _, sibling := range cmd.Root().Commands() {
+				if sibling.Name() == args[i+1] {
+					cmd = sibling
+				}
+			}
+		}
+	}
+	return cmd.Help()
+}
+
+// runChain builds the plan of a chain and executes it.
+func (a *app) runChain(cmd *cobra.Command, args []string) error {
+	p, err := plan.ParseArgs(a.Kinds, args)
+	if err != nil {
+		var faults plan.Faults
+		if errors.As(err, &faults) {
+			hintGlobals(faults, args, cmd.Root().Flags())
+		}
+		return a.refuse(err)
+	}
+	return a.execute(cmd.Context(), p)
+}
+
+// hintGlobals tells of global options that stand behind a step's name.
+func hintGlobals(faults plan.Faults, args []string, globals *pflag.FlagSet) {
+	for i := range faults {
+		n := faults[i].Pos.Arg
+		if n < 1 || n > len(args) {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(args[n-1], "--"), "=")
+		if strings.HasPrefix(args[n-1], "--") && globals.Lookup(name) != nil && strings.Contains(faults[i].Message, "has no option") {
+			faults[i].Hint = fmt.Sprintf("--%s is a global option: write it before the first step", name)
+		}
+	}
+}
+
+// refuse reports a plan that cannot be run.
+func (a *app) refuse(err error) error {
+	if !a.options.dryRun && a.options.report != "" {
+		_ = report.Write(a.options.report, report.Fault(err)) // best effort, by its contract
+	}
+	return err
+}
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run [FILE|-]",
+		Short: "Run a plan from a file, from standard input (-), or from " + planVariable,
+		Long: `Run a plan in YAML or JSON.
+
+    deadline: 5m
+    steps:
+    - wait-for: {target: [tcp://db:5432]}
+    - parallel:
+      - mkdir: {path: /var/log/app}
+      - write-file: {path: /etc/app/node, content: "1"}
+
+"slipway schema" prints the JSON Schema of the file. All faults are told at once, with file, line and column, before
+anything runs.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, data, err := a.readPlan(args)
+			if err != nil {
+				return a.refuse(err)
+			}
+			return a.runFile(cmd.Context(), name, data)
+		},
+	}
+}
+
+// readPlan returns the plan's text and the name that stands before positions.
+func (a *app) readPlan(args []string) (string, []byte, error) {
+	if len(args) == 0 {
+		if text := a.getenv(planVariable); text != "" {
+			return planVariable, []byte(text), nil
+		}
+		return "", nil, usage(fault.New(fault.Usage, "no FILE and no %s", planVariable))
+	}
+	name, source := args[0], a.Stdin
+	if name == "-" {
+		name = "standard input"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", nil, fault.New(fault.KindOf(err), "read the plan: %w", err)
+		}
+		defer f.Close()
+		source = f
+	}
+	data, err := io.ReadAll(io.LimitReader(source, plan.MaxFile+1))
+	if err != nil {
+		return "", nil, fault.New(fault.KindOf(err), "read the plan from %s: %w", name, err)
+	}
+	return name, data, nil
+}
+
+// runFile builds the plan of a file and executes it.
+func (a *app) runFile(ctx context.Context, name string, data []byte) error {
+	p, err := plan.ParseFile(a.Kinds, name, data)
+	if err != nil {
+		return a.refuse(err)
+	}
+	return a.execute(ctx, p)
+}
+
+// completeChain completes the word after a chain's beginning: options of the step that the word stands in, or the names
+// of steps behind "then" and "and".
+func (a *app) completeChain(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if slices.Contains(args, "--") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	current := cmd.Name()
+	for i, arg := range args {
+		if arg == "then" || arg == "and" {
+			current = ""
+			if i+1 < len(args) {
+				current = args[i+1]
+			}
+		}
+	}
+	var words []string
+	for _, kind := range a.Kinds {
+		switch {
+		case current == "":
+			words = append(words, kind.Name+"\t"+kind.Short)
+		case kind.Name == current && strings.HasPrefix(toComplete, "-"):
+			flags, _ := plan.Options(kind.New(), kind.Policy)
+			flags.VisitAll(func(flag *pflag.Flag) { words = append(words, "--"+flag.Name+"\t"+flag.Usage) })
+		}
+	}
+	if current == "" || strings.HasPrefix(toComplete, "-") {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/slipway-init/slipway/internal/console"
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/plan"
+	"github.com/slipway-init/slipway/internal/report"
+	"github.com/slipway-init/slipway/internal/run"
+	"github.com/slipway-init/slipway/internal/telemetry"
+)
+
+var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
+// execute runs a plan that has been checked, or shows it for --dry-run.
+func (a *app) execute(ctx context.Context, p *plan.Plan) error {
+	if a.options.deadline > 0 {
+		p.Deadline = a.options.deadline
+	}
+	if a.options.dryRun {
+		return a.dryRun(p)
+	}
+	screen := console.New(a.Stderr, console.Format(a.options.logFormat), levels[a.options.logLevel])
+	result := a.run(ctx, p, screen)
+	screen.Close()
+	a.told = true // by the failed step's own line
+	if result.Err != nil && result.Task == nil {
+		a.told = false
+	}
+	if result.Err == nil && result.Replace != nil {
+		return a.become(result.Replace)
+	}
+	return result.Err
+}
+
+// run runs a plan with trace and report.
+func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) run.Result {
+	log := screen.Log()
+	traced, trace := telemetry.Start(ctx, telemetry.Options{
+		Getenv: a.getenv, Log: log, Version: a.Version, Spool: a.options.telemetrySpool,
+	})
+	runner := &run.Runner{
+		World: run.World{
+			Log:     log,
+			Environ: a.Environ,
+			Streams: run.Streams{In: a.Stdin, Out: a.Stdout, Err: a.Stderr},
+		},
+		Tracer:   trace.Tracer(),
+		Observer: screen,
+	}
+	result := runner.Run(traced, p)
+	if a.options.report != "" {
+		if err := report.Write(a.options.report, report.Compose(p, result, trace.TraceID())); err != nil {
+			level := slog.LevelWarn
+			if a.options.report == report.DefaultPath {
+				level = slog.LevelDebug // outside a pod nobody made it
+			}
+			log.Log(ctx, level, "no report", "error", err.Error())
+		}
+	}
+	if path := a.options.traceparentFile; path != "" {
+		if err := a.writeTraceparent(path, trace.Carrier()); err != nil {
+			log.Warn("no traceparent file", "error", err.Error())
+		}
+	}
+	trace.Shutdown(context.WithoutCancel(ctx), fault.ExitCode(result.Err), result.Err)
+	return result
+}
+
+// writeTraceparent hands the trace's context on to the application.
+func (a *app) writeTraceparent(path string, carrier []byte) error {
+	return os.WriteFile(path, carrier, 0o644)
+}
+
+// become makes the process the command that the last step named.
+func (a *app) become(r *run.Replacement) error {
+	err := a.Become(r.Path, r.Args, r.Env, r.Dir)
+	return fault.New(fault.KindOf(err), "become %s: %w", r.Path, err)
+}

@@ -1,0 +1,14 @@
+// Package steps is the catalogue: every kind of step that slipway has, written down in one place.
+package steps
+
+import (
+	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/steps/mkdir"
+)
+
+// All returns every kind, in the order in which help lists them.
+func All() []step.Kind {
+	return []step.Kind{
+		mkdir.Kind,
+	}
+}
