@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -120,6 +121,10 @@ func (s spool) replay(ctx context.Context, log *slog.Logger, send func(context.C
 			continue
 		}
 		spans, err := s.read(entry.Name())
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
+			log.Debug("spooled spans cannot be read", "error", err)
+			continue // gone meanwhile, or another user's
+		}
 		if err == nil {
 			err = send(ctx, spans)
 			if err != nil && !partly(err) && !refused(err) {
@@ -140,16 +145,17 @@ func (s spool) replay(ctx context.Context, log *slog.Logger, send func(context.C
 // read returns the spans of a file.
 func (s spool) read(name string) ([]*tracepb.ResourceSpans, error) {
 	path := filepath.Join(s.folder, name)
-	info, err := os.Lstat(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxSpoolFile {
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSpoolFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxSpoolFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxSpoolFile)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
 	}
 	var request coltracepb.ExportTraceServiceRequest
 	if err := proto.Unmarshal(content, &request); err != nil {
