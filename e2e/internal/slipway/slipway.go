@@ -27,6 +27,7 @@ type Command struct {
 	Dir    string   // the working directory; empty is the test's
 	Stdin  string
 	Prefix []string // a program that runs slipway, such as strace with its options
+	Binary string   // empty is the binary under test; a test that changes the root names its copy
 	// Report is where the report goes; empty is a file of the test's own.
 	Report string
 	// SysProcAttr is for credentials and namespaces; nil is none.
@@ -40,7 +41,6 @@ type Result struct {
 	Stderr  string
 	Report  string // the termination message; "" when there is none
 	Elapsed time.Duration
-	Usage   *syscall.Rusage
 }
 
 // Run runs slipway with the given arguments to its end.
@@ -73,7 +73,11 @@ func (c Command) Start(t testing.TB) *Process {
 	if report == "" {
 		report = filepath.Join(t.TempDir(), "report")
 	}
-	args := append(append(append([]string{}, c.Prefix...), tools.Slipway(t), "--report", report), c.Args...)
+	binary := c.Binary
+	if binary == "" {
+		binary = tools.Slipway(t)
+	}
+	args := append(append(append([]string{}, c.Prefix...), binary, "--report", report), c.Args...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	p := &Process{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdout: newOutput(), stderr: newOutput(), report: report, cancel: cancel}
 	p.cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
@@ -113,10 +117,7 @@ func (p *Process) Wait(t testing.TB) Result {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	return Result{
-		Exit: exit, Stdout: p.stdout.String(), Stderr: p.stderr.String(), Report: string(report), Elapsed: elapsed,
-		Usage: p.cmd.ProcessState.SysUsage().(*syscall.Rusage),
-	}
+	return Result{Exit: exit, Stdout: p.stdout.String(), Stderr: p.stderr.String(), Report: string(report), Elapsed: elapsed}
 }
 
 // AwaitStderr waits until the run has written a text to its standard error.

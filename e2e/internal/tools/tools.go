@@ -29,6 +29,7 @@ var needed = map[string][]string{
 	"initdb":             {"/usr/lib/postgresql/*/bin/initdb"},
 	"pg_ctl":             {"/usr/lib/postgresql/*/bin/pg_ctl"},
 	"strace":             {"/usr/bin/strace"},
+	"time":               {"/usr/bin/time"},
 }
 
 // Missing returns the names of the programs that are not installed, sorted.
