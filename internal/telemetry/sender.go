@@ -112,9 +112,9 @@ func (s *sender) send(ctx context.Context) {
 	s.pending, s.size = nil, 0
 }
 
-// finish calls flush, which uploads what is left and stops the sender, within the budget of a dead or of a living
-// collector, and then says in one warning what could not be sent.
-func (s *sender) finish(ctx context.Context, flush func(context.Context)) {
+// finish calls flush, which uploads what is left and stops the sender, within the patience for a living collector,
+// or the budget of a dead one.
+func (s *sender) finish(ctx context.Context, patience time.Duration, flush func(context.Context)) {
 	defer context.AfterFunc(ctx, func() { s.end(context.Cause(ctx)) })()
 	dead := time.AfterFunc(deadBudget, func() {
 		if !s.collector.alive.Load() {
@@ -122,7 +122,7 @@ func (s *sender) finish(ctx context.Context, flush func(context.Context)) {
 		}
 	})
 	defer dead.Stop()
-	slow := time.AfterFunc(livingBudget, func() { s.end(fmt.Errorf("no answer within %s", livingBudget)) })
+	slow := time.AfterFunc(patience, func() { s.end(fmt.Errorf("no answer within %s", patience)) })
 	defer slow.Stop()
 	flush(context.WithoutCancel(ctx))
 	s.end(errors.New("the run has ended"))

@@ -7,6 +7,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -168,8 +169,8 @@ func quote(value string) string {
 }
 
 // Shutdown ends the root span with the process's exit code and the error behind it, and sends what was not sent yet.
-// It returns within half a second if the collector has given no sign of life, and within two if it has, or when ctx
-// ends. Spans that were not sent then are spooled, if there is a spool, and counted in one warning. Only the first
+// It returns within half a second if the collector has given no sign of life or a signal ended the run, within two
+// otherwise, and when ctx ends. Spans that were not sent then are spooled, if there is a spool, and counted in one warning. Only the first
 // call does anything.
 func (t *Telemetry) Shutdown(ctx context.Context, exitCode int, err error) {
 	if t.provider == nil {
@@ -184,7 +185,11 @@ func (t *Telemetry) Shutdown(ctx context.Context, exitCode int, err error) {
 			t.root.SetStatus(codes.Error, message(err))
 		}
 		t.root.End()
-		t.sender.finish(ctx, func(ctx context.Context) { _ = t.provider.Shutdown(ctx) })
+		patience := livingBudget
+		if _, signalled := errors.AsType[*fault.Signal](err); signalled {
+			patience = deadBudget // whoever sent it waits for us
+		}
+		t.sender.finish(ctx, patience, func(ctx context.Context) { _ = t.provider.Shutdown(ctx) })
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -292,6 +293,18 @@ func TestCollectorThatIsTooSlowIsLeft(t *testing.T) {
 			t.Errorf("warnings: got %q, want one", got)
 		}
 		t.Logf("Shutdown took %s", took)
+	})
+}
+
+func TestSignalShortensTheWait(t *testing.T) {
+	each(t, func(t *testing.T, protocol string) {
+		r := serve(t, &receiver{answer: after(time.Hour)}, protocol, nil)
+		ended := fault.New(fault.Unavailable, "wait-for: %w", &fault.Signal{Signal: syscall.SIGTERM})
+		log, _ := run{env: to(r, protocol), code: 143, err: ended}.do(t)
+		// Both budgets end together then; which one is named does not matter.
+		if got := log.warnings(); len(got) != 1 || !strings.Contains(got[0], "within 400ms") {
+			t.Errorf("warnings: got %q, want one", got)
+		}
 	})
 }
 
