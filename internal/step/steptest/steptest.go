@@ -57,10 +57,15 @@ func newTask(kind step.Kind, options Options) (*plan.Task, error) {
 			}
 			continue
 		} else if ok {
+			// Set marks the option as set, which Replace does not; what it makes of the text is replaced.
+			if err := fs.Set(name, "x"); err != nil {
+				if err := fs.Set(name, value); err != nil {
+					return nil, err
+				}
+			}
 			if err := list.Replace([]string{value}); err != nil {
 				return nil, err
 			}
-			flag.Changed = true
 			continue
 		}
 		if err := fs.Set(name, value); err != nil {
