@@ -14,7 +14,6 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/plan"
-	"github.com/slipway-init/slipway/internal/report"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -88,7 +87,7 @@ func (a *app) runChain(cmd *cobra.Command, args []string) error {
 		if errors.As(err, &faults) {
 			hintGlobals(faults, args, cmd.Root().Flags())
 		}
-		return a.refuse(err)
+		return err
 	}
 	return a.execute(cmd.Context(), p)
 }
@@ -105,14 +104,6 @@ func hintGlobals(faults plan.Faults, args []string, globals *pflag.FlagSet) {
 			faults[i].Hint = fmt.Sprintf("--%s is a global option: write it before the first step", name)
 		}
 	}
-}
-
-// refuse reports a plan that cannot be run.
-func (a *app) refuse(err error) error {
-	if !a.options.dryRun && a.options.report != "" {
-		_ = report.Write(a.options.report, report.Fault(err)) // best effort, by its contract
-	}
-	return err
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -134,7 +125,7 @@ anything runs.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, data, err := a.readPlan(args)
 			if err != nil {
-				return a.refuse(err)
+				return err
 			}
 			return a.runFile(cmd.Context(), name, data)
 		},
@@ -171,7 +162,7 @@ func (a *app) readPlan(args []string) (string, []byte, error) {
 func (a *app) runFile(ctx context.Context, name string, data []byte) error {
 	p, err := plan.ParseFile(a.Kinds, name, data)
 	if err != nil {
-		return a.refuse(err)
+		return err
 	}
 	return a.execute(ctx, p)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-init/slipway/internal/console"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/plan"
+	"github.com/slipway-init/slipway/internal/report"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -39,8 +40,8 @@ func Main(ctx context.Context, process Process) int {
 	root.SetOut(process.Stdout)
 	root.SetErr(process.Stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
-		if !app.told {
-			app.tell(err)
+		if !app.ran {
+			app.refuse(err)
 		}
 		return fault.ExitCode(err)
 	}
@@ -56,10 +57,18 @@ func Command(kinds []step.Kind, version string) *cobra.Command {
 type app struct {
 	Process
 	options options
-	told    bool // the error has been shown already
+	ran     bool // a plan ran; its error has been told and reported
 }
 
-// tell shows an error that ended the command before anything ran.
+// refuse tells an error that ended the command before anything ran, and reports it.
+func (a *app) refuse(err error) {
+	a.tell(err)
+	if !a.options.dryRun && a.options.report != "" {
+		_ = report.Write(a.options.report, report.Fault(err)) // best effort, by its contract
+	}
+}
+
+// tell shows an error on standard error.
 func (a *app) tell(err error) {
 	if a.options.logFormat != string(console.JSON) {
 		fmt.Fprintf(a.Stderr, "slipway: %s\n", fault.Describe(err))

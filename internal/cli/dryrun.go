@@ -50,7 +50,7 @@ func showNode(out *bufio.Writer, n plan.Node, number, indent string) {
 // showTask shows a task: its options, those that the user gave first, then what it touches.
 func showTask(out *bufio.Writer, t *plan.Task, number, indent string) {
 	title := t.ID
-	if t.Kind.Name != t.ID {
+	if t.Kind.Name != t.ID && !strings.HasPrefix(t.ID, t.Kind.Name+"#") {
 		title += " (" + t.Kind.Name + ")"
 	}
 	fmt.Fprintf(out, "%s%s %s\n", indent, number, title)

@@ -26,9 +26,9 @@ func (a *app) execute(ctx context.Context, p *plan.Plan) error {
 	screen := console.New(a.Stderr, console.Format(a.options.logFormat), levels[a.options.logLevel])
 	result := a.run(ctx, p, screen)
 	screen.Close()
-	a.told = true // by the failed step's own line
+	a.ran = true
 	if result.Err != nil && result.Task == nil {
-		a.told = false
+		a.tell(result.Err) // no step's own line has told it: a signal before the first one
 	}
 	if result.Err == nil && result.Replace != nil {
 		return a.become(result.Replace)
@@ -78,5 +78,6 @@ func (a *app) writeTraceparent(path string, carrier []byte) error {
 // become makes the process the command that the last step named.
 func (a *app) become(r *run.Replacement) error {
 	err := a.Become(r.Path, r.Args, r.Env, r.Dir)
+	a.ran = false // there is an error more to tell
 	return fault.New(fault.KindOf(err), "become %s: %w", r.Path, err)
 }

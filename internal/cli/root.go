@@ -81,6 +81,7 @@ The exit code says what kind of failure it was: 69, 74 and 75 are worth another 
 		RunE:              a.runRoot,
 	}
 	a.options.flags(root.Flags())
+	root.Flags().SetInterspersed(false)
 	root.SetVersionTemplate("slipway {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddGroup(&cobra.Group{ID: groupSteps, Title: "Steps:"}, &cobra.Group{ID: groupCommands, Title: "Commands:"})

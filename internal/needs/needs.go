@@ -71,16 +71,27 @@ func Of(p *plan.Plan) Needs {
 func (n Needs) Volumes() []string {
 	folders := set{}
 	for _, object := range n.Writes {
-		name, _ := strings.CutSuffix(object, "/...")
-		folders[path.Dir(path.Clean(name))] = true
+		if name, tree := strings.CutSuffix(object, "/..."); tree {
+			folders[path.Clean(name)] = true
+			continue
+		}
+		folders[path.Dir(path.Clean(object))] = true
 	}
 	var volumes []string
 	for _, folder := range folders.sorted() {
-		if !slices.ContainsFunc(volumes, func(v string) bool { return v == folder || strings.HasPrefix(folder, strings.TrimSuffix(v, "/")+"/") }) {
+		if !slices.ContainsFunc(volumes, func(volume string) bool { return holds(volume, folder) }) {
 			volumes = append(volumes, folder)
 		}
 	}
 	return volumes
+}
+
+// holds reports whether folder is volume or lies in it.
+func holds(volume, folder string) bool {
+	if volume == "." {
+		return !path.IsAbs(folder)
+	}
+	return folder == volume || strings.HasPrefix(folder, strings.TrimSuffix(volume, "/")+"/")
 }
 
 // set is a set of words.
