@@ -53,13 +53,21 @@ func printable(endpoint string) string {
 	return address
 }
 
-// newHTTPCollector returns a collector behind OTLP over HTTP. The SDK's own transport is a global whose idle
-// connections nobody can close; this one is ours.
+// newHTTPCollector returns a collector behind OTLP over HTTP. The SDK's own transport is a global whose connections
+// nobody can close; this one is ours, and closes also those that a cancelled request leaves behind, busy or half made.
 func newHTTPCollector(s settings) *collector {
 	c := &collector{name: printable(s.endpoint)}
+	open, shut := context.WithCancel(context.Background())
+	dialer := &net.Dialer{Timeout: s.timeout}
 	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: s.timeout}).DialContext,
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err == nil {
+				context.AfterFunc(open, func() { _ = conn.Close() })
+			}
+			return conn, err
+		},
 		TLSClientConfig:     s.tls,
 		TLSHandshakeTimeout: s.timeout,
 		ForceAttemptHTTP2:   true,
@@ -86,7 +94,7 @@ func newHTTPCollector(s settings) *collector {
 		}
 		return response.Body.Close()
 	}
-	c.close = transport.CloseIdleConnections
+	c.close = shut
 	return c
 }
 
