@@ -29,11 +29,11 @@ func StartRedisLoading(t testing.TB) *Redis {
 	t.Helper()
 	dir := Dir(t)
 	filled := startRedis(t, dir, pki.Pair{}, "--enable-debug-command", "local")
-	filled.do(t, "DEBUG POPULATE 10000")
+	filled.do(t, "DEBUG POPULATE 100000")
 	filled.do(t, "SAVE")
 	filled.Stop(t)
-	// 10,000 keys at 10 ms each load for 100 s; between them the server answers its clients.
-	return startRedis(t, dir, pki.Pair{}, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+	// 100,000 keys at 0.5 ms each load for 50 s; after each KiB of them, some 30, the server answers its clients.
+	return startRedis(t, dir, pki.Pair{}, "--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")
 }
 
 func startRedis(t testing.TB, dir string, certificate pki.Pair, args ...string) *Redis {

@@ -62,7 +62,9 @@ type Process struct {
 	cmd            *exec.Cmd
 	stdout, stderr *output
 	report         string
-	began          time.Time
+	began, ended   time.Time
+	err            error         // of cmd.Wait
+	exited         chan struct{} // closed when ended and err are set
 	cancel         context.CancelFunc
 }
 
@@ -79,7 +81,8 @@ func (c Command) Start(t testing.TB) *Process {
 	}
 	args := append(append(append([]string{}, c.Prefix...), binary, "--report", report), c.Args...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	p := &Process{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdout: newOutput(), stderr: newOutput(), report: report, cancel: cancel}
+	p := &Process{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdout: newOutput(), stderr: newOutput(), report: report, cancel: cancel,
+		exited: make(chan struct{})}
 	p.cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
 	p.cmd.Dir = c.Dir
 	p.cmd.Stdin = strings.NewReader(c.Stdin)
@@ -92,21 +95,28 @@ func (c Command) Start(t testing.TB) *Process {
 		t.Fatal(err)
 	}
 	p.Process = p.cmd.Process
-	t.Cleanup(cancel)
+	go func() {
+		p.err = p.cmd.Wait()
+		p.ended = time.Now()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-p.exited
+	})
 	return p
 }
 
 // Wait waits for the end of the run.
 func (p *Process) Wait(t testing.TB) Result {
 	t.Helper()
-	err := p.cmd.Wait()
-	elapsed := time.Since(p.began)
-	p.cancel()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v\n%s", p.cmd.Args, err, p.stderr)
+	<-p.exited
+	elapsed := p.ended.Sub(p.began)
+	if exit := (*exec.ExitError)(nil); p.err != nil && !errors.As(p.err, &exit) {
+		t.Fatalf("%.500q: %v\n%s", p.cmd.Args, p.err, p.stderr)
 	}
 	if elapsed >= patience {
-		t.Fatalf("%v did not end within %s\n%s", p.cmd.Args, patience, p.stderr)
+		t.Fatalf("%.500q did not end within %s\n%s", p.cmd.Args, patience, p.stderr)
 	}
 	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	exit := status.ExitStatus()
@@ -123,13 +133,13 @@ func (p *Process) Wait(t testing.TB) Result {
 // AwaitStderr waits until the run has written a text to its standard error.
 func (p *Process) AwaitStderr(t testing.TB, text string) {
 	t.Helper()
-	p.stderr.await(t, text)
+	p.stderr.await(t, text, p.exited)
 }
 
 // AwaitStdout waits until the run has written a text to its standard output.
 func (p *Process) AwaitStdout(t testing.TB, text string) {
 	t.Helper()
-	p.stdout.await(t, text)
+	p.stdout.await(t, text, p.exited)
 }
 
 // output keeps what a process writes and wakes those who wait for it.
@@ -155,20 +165,22 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func (o *output) await(t testing.TB, text string) {
+func (o *output) await(t testing.TB, text string, exited <-chan struct{}) {
 	t.Helper()
-	deadline := time.After(patience)
-	for {
+	for ended := false; ; {
 		o.mu.Lock()
 		have, written := o.text.String(), o.written
 		o.mu.Unlock()
 		if strings.Contains(have, text) {
 			return
 		}
+		if ended {
+			t.Fatalf("the run ended without %q; got:\n%s", text, have)
+		}
 		select {
 		case <-written:
-		case <-deadline:
-			t.Fatalf("waited %s for %q; got:\n%s", patience, text, have)
+		case <-exited: // after patience at the latest
+			ended = true
 		}
 	}
 }
