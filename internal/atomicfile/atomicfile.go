@@ -1,0 +1,229 @@
+// Package atomicfile writes files that are whole or absent.
+//
+// New content goes into a hidden temporary file beside its target, is read back, synced, given its owner and mode, and
+// renamed over the target; then the directory is synced. Whoever looks at the target, at any moment and after any
+// crash, sees the old file, the new one or none.
+//
+// # Temporary files
+//
+// They are named ".slipway-" + 16 digits of the SHA-256 of the target's name + "-" + a random part, so that a run
+// recognises those of its own target by name, whatever the length of that name. Each is locked with flock(2) while its
+// writer lives. A lock ends with the process that holds it, however that ends, and it holds between containers, where
+// the id of a process says nothing. So a temporary file that can be locked was left by a run that was killed, and the
+// next write of the same target removes it. One that is locked belongs to a neighbour: two processes may write the same
+// target at once, and the one that renames last wins. Where a file system has no locks, nothing is removed.
+//
+// # What is refused
+//
+// A target that is a directory or a device is a CantCreate, and one that is a symbolic link is a Conflict: to
+// follow it would let whoever may write to the volume choose the file that is overwritten, and to replace it would
+// destroy what somebody made on purpose, such as the links into ..data of a ConfigMap or /dev/stdout. Nothing has been
+// written then. Parents are not created. A link among the parents is followed, as everywhere.
+package atomicfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/filetree"
+	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/internal/step/opt"
+)
+
+// Attributes are what a file is given beside its content.
+type Attributes struct {
+	Mode  opt.Mode  // exact: the umask takes nothing away, and the zero value is 0000
+	Owner opt.Owner // the zero value leaves a new file to the user that runs slipway, and an old one as it is
+}
+
+// Write makes the file at path hold content, from its beginning to its end, with the given attributes, and reports
+// whether it changed anything. A file that holds the content already is not written again; if its mode or owner differs
+// it is mended in place. It returns ctx's error soon after ctx's end.
+//
+// Path is used as it is: a step has put it under the env's root. Errors of the target are classified as those of an
+// output (see fault.Output) with advice; errors of content are passed on as they are.
+func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeker, a Attributes) (changed bool, err error) {
+	t, err := open(path)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	same, err := t.holds(ctx, content)
+	if err != nil {
+		return false, err
+	}
+	if same {
+		t.sweep()
+		return t.mend(env, a)
+	}
+	f, err := t.create(env, a)
+	if err != nil {
+		return false, err
+	}
+	defer f.Abort()
+	if err := fill(ctx, f, content); err != nil {
+		return false, err
+	}
+	return true, f.Commit()
+}
+
+// fill copies content to f and reads it back.
+func fill(ctx context.Context, f *File, content io.ReadSeeker) error {
+	if err := rewind(content); err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, &reader{ctx, content}); err != nil {
+		return err
+	}
+	if err := rewind(content); err != nil {
+		return err
+	}
+	same, err := equal(&reader{ctx, content}, io.NewSectionReader(f, 0, math.MaxInt64))
+	if err == nil && !same {
+		return fault.New(fault.IO, "write %s: what was read back is not what was written", f.path)
+	}
+	return err
+}
+
+// holds reports whether the target is a regular file with just this content. A target that cannot be read is taken for
+// one that differs: it may still be replaced.
+func (t *target) holds(ctx context.Context, content io.ReadSeeker) (bool, error) {
+	f, err := t.dir.OpenFile(t.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false, nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false, nil
+	}
+	size, err := content.Seek(0, io.SeekEnd)
+	if err != nil || size != info.Size() {
+		return false, err
+	}
+	if err := rewind(content); err != nil {
+		return false, err
+	}
+	return equal(&reader{ctx, content}, f)
+}
+
+// mend gives the target, whose content is right, its owner and mode where they differ.
+func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
+	e, err := filetree.Find(t.path)
+	if err != nil {
+		return false, t.failed(err)
+	}
+	if err := e.NoLink(); err != nil {
+		return false, err
+	}
+	owned, err := e.Chown(env, a.Owner)
+	if err != nil {
+		return false, err
+	}
+	moded, err := e.Chmod(func(uint32, bool) uint32 { return a.Mode.Bits() })
+	return owned || moded, err
+}
+
+// compared is how much is compared at a time, in bytes.
+const compared = 64 << 10
+
+// equal reports whether a and b hold the same bytes.
+func equal(a, b io.Reader) (bool, error) {
+	var left, right [compared]byte
+	for {
+		n, err := io.ReadFull(a, left[:])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return false, err
+		}
+		m, err := io.ReadFull(b, right[:])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return false, err
+		}
+		if !bytes.Equal(left[:n], right[:m]) {
+			return false, nil
+		}
+		if n < compared {
+			return true, nil
+		}
+	}
+}
+
+func rewind(content io.Seeker) error {
+	_, err := content.Seek(0, io.SeekStart)
+	return err
+}
+
+// reader ends with its context.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// check returns a fault if path is there but not a file that may be replaced.
+func check(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return explain(path, err)
+	case info.IsDir():
+		return fault.New(fault.CantCreate, "write %s: it is a directory", path)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fault.Hint(fault.New(fault.Conflict, "write %s: it is a symbolic link, which is neither followed nor replaced", path),
+			"name the file that it points to, or remove the link first")
+	case !info.Mode().IsRegular():
+		return fault.New(fault.CantCreate, "write %s: it is not a regular file", path)
+	}
+	return nil
+}
+
+// explain returns err, which came while path was written, in the words of the user: about the target and not about
+// some temporary name, with the kind of an output's error and with advice.
+func explain(path string, err error) error {
+	err = cause(err)
+	told := fault.Output(fmt.Errorf("write %s: %w", path, err))
+	dir := filepath.Dir(path)
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return fault.Hint(told, "create %s in an earlier step (mkdir %s then …), or mount a volume there", dir, dir)
+	case errors.Is(err, syscall.EROFS):
+		return fault.Hint(told, "mount a writable volume, such as an emptyDir, at %s", dir)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault.Hint(told, "give the volume of %s more room, or inodes: an emptyDir has its sizeLimit", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fault.Hint(told, "run as the owner of %s, or let the pod's securityContext.fsGroup give the volume a group "+
+			"that may write to it", dir)
+	case errors.Is(err, syscall.EBUSY):
+		return fault.Hint(fault.As(fault.CantCreate, told), "a file that is mounted by itself, as with subPath, cannot be "+
+			"replaced: mount its directory")
+	}
+	return told
+}
+
+// cause returns what the system said, without the operation and path that package os puts before it.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}
