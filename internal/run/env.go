@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -141,8 +142,11 @@ func withTraceContext(ctx context.Context, environ []string) []string {
 // setReplacement keeps what the process shall become when the plan is done.
 func (l *life) setReplacement(cmd *exec.Cmd) error {
 	path, err := exec.LookPath(cmd.Path)
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		return fault.As(fault.NoInput, err)
+	}
+	if err != nil {
+		return err
 	}
 	l.execution.mu.Lock()
 	defer l.execution.mu.Unlock()
