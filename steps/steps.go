@@ -3,12 +3,18 @@ package steps
 
 import (
 	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/steps/chmod"
+	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/mkdir"
+	"github.com/slipway-init/slipway/steps/touch"
 )
 
 // All returns every kind, in the order in which help lists them.
 func All() []step.Kind {
 	return []step.Kind{
 		mkdir.Kind,
+		chown.Kind,
+		chmod.Kind,
+		touch.Kind,
 	}
 }

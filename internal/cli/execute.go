@@ -1,15 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
-	"os"
 
+	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/console"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/internal/report"
 	"github.com/slipway-init/slipway/internal/run"
+	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/telemetry"
 )
 
@@ -62,7 +64,7 @@ func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) ru
 		}
 	}
 	if path := a.options.traceparentFile; path != "" {
-		if err := a.writeTraceparent(path, trace.Carrier()); err != nil {
+		if err := writeTraceparent(context.WithoutCancel(ctx), path, trace.Carrier()); err != nil {
 			log.Warn("no traceparent file", "error", err.Error())
 		}
 	}
@@ -71,8 +73,9 @@ func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) ru
 }
 
 // writeTraceparent hands the trace's context on to the application.
-func (a *app) writeTraceparent(path string, carrier []byte) error {
-	return os.WriteFile(path, carrier, 0o644)
+func writeTraceparent(ctx context.Context, path string, carrier []byte) error {
+	_, err := atomicfile.Write(ctx, &step.Env{}, path, bytes.NewReader(carrier), atomicfile.Attributes{Mode: 0o644})
+	return err
 }
 
 // become makes the process the command that the last step named.
