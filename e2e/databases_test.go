@@ -34,7 +34,8 @@ func TestWaitForPostgres(t *testing.T) {
 	expect(t, look(t, "postgres://"+p.Addr), 0)
 	expect(t, look(t, append(login, "postgres://"+p.Addr+"/postgres")...), 0)
 	expect(t, look(t, append(login, "--fail-fast", "postgres://"+p.Addr+"/postgres")...), 0)
-	expect(t, look(t, append(wrong, "--fail-fast", "postgres://"+p.Addr+"/postgres")...), 77, "password authentication failed", `"hint"`)
+	expect(t, look(t, append(wrong, "--fail-fast", "postgres://"+p.Addr+"/postgres")...), 77,
+		"password authentication failed", `"hint"`)
 	expect(t, look(t, append(wrong, "--timeout", "300ms", "postgres://"+p.Addr+"/postgres")...), 69,
 		"timed out after 300ms", "password authentication failed")
 	expect(t, look(t, append(login, "--timeout", "300ms", "postgres://"+p.Addr+"/nosuch")...), 69, `nosuch`)

@@ -16,7 +16,7 @@ import (
 
 // uses holds one chain for each kind of step, with paths and servers that are not there.
 var uses = map[string][]string{
-	"wait-for":   {"tcp://db.invalid:5432", "https://web.invalid/", "postgres://db.invalid", "dns://db.invalid", "file:///absent/file"},
+	"wait-for":   {"tcp://db.invalid:5432", "https://web.invalid/", "postgres://db.invalid", "dns://db.invalid", "file:///absent"},
 	"mkdir":      {"/absent/dir", "--mode", "0700", "--owner", "1:1"},
 	"chown":      {"1:1", "/absent/dir", "--recursive"},
 	"chmod":      {"u=rwX,go=", "/absent/dir", "--recursive"},
@@ -51,8 +51,10 @@ func TestDryRunCoversEveryKind(t *testing.T) {
 // A dry-run opens no socket, creates and changes no file, and starts no program: what the kernel saw says so.
 func TestDryRunTouchesNothing(t *testing.T) {
 	t.Parallel()
-	const class = "network,openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,chmod,fchmod,fchmodat,?fchmodat2," +
-		"chown,fchown,lchown,fchownat,link,linkat,symlink,symlinkat,mknod,mknodat,truncate,ftruncate,utimensat,mount,execve"
+	// The question mark is for calls that not every architecture, or every strace, knows.
+	const class = "network,openat,?open,?creat,?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat," +
+		"?chmod,fchmod,fchmodat,?fchmodat2,?chown,fchown,?lchown,fchownat,?link,linkat,?symlink,symlinkat," +
+		"?mknod,mknodat,truncate,ftruncate,utimensat,mount,execve"
 	for kind, args := range uses {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -94,7 +94,8 @@ func TestNotPermitted(t *testing.T) {
 	}
 }
 
-// report checks the form of a termination message: its size, its encoding, the sentence of its first line and the facts.
+// report checks the form of a termination message: its size, its encoding, the sentence of its first line, the hint of
+// its second within 500 bytes, and the exit code among its facts.
 func report(t *testing.T, r slipway.Result, why, hint string) {
 	t.Helper()
 	if len(r.Report) > 4096 {
@@ -109,6 +110,9 @@ func report(t *testing.T, r slipway.Result, why, hint string) {
 	}
 	if hint != "" && (len(lines) < 2 || !strings.HasPrefix(lines[1], "hint: ") || !strings.Contains(lines[1], hint)) {
 		t.Errorf("the report's second line does not hint at %q:\n%s", hint, r.Report)
+	}
+	if strings.HasPrefix(lines[min(1, len(lines)-1)], "hint: ") && len(lines[0])+len(lines[1]) > 500 {
+		t.Errorf("cause and hint take more than 500 bytes:\n%s", r.Report)
 	}
 	if want := fmt.Sprintf("\nexit=%d\n", r.Exit); !strings.Contains(r.Report, want) {
 		t.Errorf("the report has no %q:\n%s", want, r.Report)

@@ -73,12 +73,13 @@ func TestWaitForHTTPS(t *testing.T) {
 	authority := pki.New(t, servers.Dir(t))
 	n := servers.StartNginx(t, "ssl", nginxTLS(authority.Issue(t, "server")))
 	u := "https://" + n.Addr + "/"
-	expect(t, slipway.Run(t, "wait-for", "--ca-file", authority.File, u), 0)
 	expect(t, slipway.Run(t, "wait-for", "--fail-fast", u), 77, "certificate", `"hint"`)
 	expect(t, slipway.Run(t, "wait-for", "--timeout", "300ms", u), 69, "certificate")
-	expect(t, slipway.Run(t, "wait-for", "--ca-file", authority.File, "tls://"+n.Addr), 0)
-	expect(t, slipway.Run(t, "wait-for", "--ca-file", authority.File, "--min-validity", "1h", "tls://"+n.Addr), 0)
-	expect(t, slipway.Run(t, "wait-for", "--ca-file", authority.File, "--min-validity", "48h", "--timeout", "300ms", "tls://"+n.Addr), 69)
+	trusting := []string{"wait-for", "--ca-file", authority.File}
+	expect(t, slipway.Run(t, append(trusting, u)...), 0)
+	expect(t, slipway.Run(t, append(trusting, "tls://"+n.Addr)...), 0)
+	expect(t, slipway.Run(t, append(trusting, "--min-validity", "1h", "tls://"+n.Addr)...), 0)
+	expect(t, slipway.Run(t, append(trusting, "--min-validity", "48h", "--timeout", "300ms", "tls://"+n.Addr)...), 69)
 	expect(t, slipway.Run(t, "wait-for", "--ca-file", "/nonexistent/ca.pem", u), 66, "/nonexistent/ca.pem")
 }
 
@@ -95,7 +96,8 @@ func TestWaitForHTTPSWithClientCertificate(t *testing.T) {
 	t.Parallel()
 	authority := pki.New(t, servers.Dir(t))
 	client := authority.Issue(t, "client")
-	n := servers.StartNginx(t, "ssl", "ssl_client_certificate "+authority.File+"; ssl_verify_client on; "+nginxTLS(authority.Issue(t, "server")))
+	n := servers.StartNginx(t, "ssl", nginxTLS(authority.Issue(t, "server"))+
+		"ssl_client_certificate "+authority.File+"; ssl_verify_client on;")
 	u := "https://" + n.Addr + "/"
 	args := []string{"wait-for", "--ca-file", authority.File}
 	expect(t, slipway.Run(t, append(args, "--cert-file", client.Certificate, "--key-file", client.Key, u)...), 0)

@@ -45,7 +45,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	longest := chain.Run(t)
 	expect(t, longest, 0)
 	complete := names(t, target)
-	if want := []string{"a", "a/b", "a/b/c", "a/touched", "bin", "bin/slipway", "rendered", "written"}; !slices.Equal(complete, want) {
+	want := []string{"a", "a/b", "a/b/c", "a/touched", "bin", "bin/slipway", "rendered", "written"}
+	if !slices.Equal(complete, want) {
 		t.Fatalf("got %q, want %q", complete, want)
 	}
 
@@ -165,7 +166,7 @@ steps:
 	}
 }
 
-// awaitProcesses waits until n processes have mark in their command line.
+// awaitProcesses waits until n processes run "sleep MARK".
 func awaitProcesses(t *testing.T, mark string, n int) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -177,7 +178,7 @@ func awaitProcesses(t *testing.T, mark string, n int) {
 	}
 }
 
-// processes returns the command lines that end in mark, except those of shells that are about to become another one.
+// processes returns the folders in /proc of the processes that run "sleep MARK".
 func processes(t *testing.T, mark string) []string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -190,8 +191,8 @@ func processes(t *testing.T, mark string) []string {
 		if err != nil {
 			continue // it has ended
 		}
-		if words := strings.TrimRight(string(line), "\x00"); strings.HasPrefix(words, "sleep\x00") && strings.HasSuffix(words, mark) {
-			found = append(found, strings.ReplaceAll(words, "\x00", " "))
+		if string(line) == "sleep\x00"+mark+"\x00" {
+			found = append(found, filepath.Dir(file))
 		}
 	}
 	return found
@@ -200,7 +201,8 @@ func processes(t *testing.T, mark string) []string {
 // SIGINT ends a run as well, and the signals that are the child's alone reach it.
 func TestSignalsReachTheChild(t *testing.T) {
 	t.Parallel()
-	run := slipway.Command{Args: []string{"exec", "--", "sh", "-c", `trap 'echo hup' HUP; trap 'echo int; exit 3' INT; echo up; while :; do sleep 0.01; done`}}.Start(t)
+	const script = `trap 'echo hup' HUP; trap 'echo int; exit 3' INT; echo up; while :; do sleep 0.01; done`
+	run := slipway.Command{Args: []string{"exec", "--", "sh", "-c", script}}.Start(t)
 	run.AwaitStdout(t, "up")
 	for _, s := range []struct {
 		signal syscall.Signal

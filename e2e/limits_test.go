@@ -63,6 +63,8 @@ func TestAbsurdInput(t *testing.T) {
 	for i := range targets {
 		targets[i] = "file://" + filepath.Join(dir, "there")
 	}
+	manySteps := append([]string{"touch", dir + "/c"}, strings.Fields(strings.Repeat("then touch "+dir+"/c ", 3_999))...)
+	huge := "steps:\n- write-file: {path: " + dir + "/a, content: " + strings.Repeat("x", 10<<20) + "}\n"
 	for _, c := range []struct {
 		name  string
 		args  []string
@@ -73,14 +75,14 @@ func TestAbsurdInput(t *testing.T) {
 		{"empty plan", []string{"run", "-"}, "", 64, "empty"},
 		{"empty list", []string{"run", "-"}, "steps: []\n", 64, "steps"},
 		{"plan of nulls", []string{"run", "-"}, strings.Repeat("\x00", 1000), 64, ""},
-		{"plan of 10 MB", []string{"run", "-"}, "steps:\n- write-file: {path: " + dir + "/a, content: " + strings.Repeat("x", 10<<20) + "}\n", 64, "bytes"},
+		{"plan of 10 MB", []string{"run", "-"}, huge, 64, "bytes"},
 		{"deep nesting", []string{"run", "-"}, "steps:\n- sequence: " + strings.Repeat("[", 5000), 64, ""},
 		{"missing plan", []string{"run", dir + "/nonexistent"}, "", 66, "nonexistent"},
 		{"a folder as plan", []string{"run", dir}, "", 73, "is a directory"},
 		{"argument of 128 KB", []string{"write-file", dir + "/b", "--content", strings.Repeat("y", 128<<10-1)}, "", 0, ""},
 		{"name of 100 KB", []string{"touch", dir + "/" + strings.Repeat("n", 100<<10)}, "", 73, "file name too long"},
 		{"10,000 targets", append([]string{"wait-for"}, targets...), "", 0, ""},
-		{"4,000 steps", append([]string{"touch", dir + "/c"}, strings.Fields(strings.Repeat("then touch "+dir+"/c ", 3_999))...), "", 0, "4000 steps"},
+		{"4,000 steps", manySteps, "", 0, "4000 steps"},
 		{"no words", nil, "", 64, ""},
 		{"then alone", []string{"then"}, "", 64, ""},
 		{"an empty word", []string{""}, "", 64, ""},

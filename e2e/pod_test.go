@@ -64,7 +64,8 @@ steps:
 	}
 	prepared := snapshot(t, dir)
 	for _, want := range []string{
-		"log drwxr-x---", "log/app drwxr-x---", "log/app/ready -rw-r--r--", "node.toml -rw-r-----", "password -r--------", "slipway -rwxr-xr-x",
+		"log drwxr-x---", "log/app drwxr-x---", "log/app/ready -rw-r--r--", "node.toml -rw-r-----",
+		"password -r--------", "slipway -rwxr-xr-x",
 	} {
 		if !strings.Contains("\n"+prepared, "\n"+want+" ") {
 			t.Errorf("no %q in\n%s", want, prepared)

@@ -90,8 +90,9 @@ slipway internal ok {process.executable.name=slipway process.exit.code=0 process
 			if got, want := read(t, filepath.Join(dir, "child")), "00-"+callerTrace+"-"+exec.ID+"-01\n"; got != want {
 				t.Errorf("the child's TRACEPARENT: got %q, want %q", got, want)
 			}
-			if got, want := read(t, filepath.Join(dir, "context")), "TRACEPARENT=00-"+callerTrace+"-"+root.ID+"-01\nTRACESTATE=vendor=1\n"; got != want {
-				t.Errorf("the file for the application: got %q, want %q", got, want)
+			handed := "TRACEPARENT=00-" + callerTrace + "-" + root.ID + "-01\nTRACESTATE=vendor=1\n"
+			if got := read(t, filepath.Join(dir, "context")); got != handed {
+				t.Errorf("the file for the application: got %q, want %q", got, handed)
 			}
 			for key, want := range map[string]string{
 				"service.name": "slipway", "k8s.pod.name": "web-0", "k8s.namespace.name": "shop", "k8s.node.name": "node-7",

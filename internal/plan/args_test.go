@@ -95,6 +95,12 @@ func TestChainFaultsAreToldAtOnce(t *testing.T) {
 	}
 }
 
+func TestStepsAreBounded(t *testing.T) {
+	chain := strings.Split(strings.TrimSuffix(strings.Repeat("make /a then ", 3000), " then "), " ")
+	_, err := plan.ParseArgs(kinds, chain)
+	wantFaults(t, err, []string{"argument 6001: the plan has over 2000 steps"})
+}
+
 func TestPolicyComesFromOptions(t *testing.T) {
 	p, err := plan.ParseArgs(kinds, strings.Fields("make /a --timeout 5s --retries 3 --backoff 200ms --name x then make /b --name x"))
 	if err != nil {

@@ -19,6 +19,7 @@ type parser struct {
 	kinds  []step.Kind
 	faults Faults
 	drafts []*draft
+	full   bool // more steps were refused
 }
 
 // draft is a task whose options are being set.
@@ -29,8 +30,18 @@ type draft struct {
 	broken    bool           // an option of it was wrong; its effects would only repeat that
 }
 
+// maxSteps bounds a plan: a step takes about 8 KiB while it is read, and a container has 64 MiB.
+const maxSteps = 2000
+
 // draft starts a task of the named kind, or adds a fault and returns nil.
 func (p *parser) draft(name string, pos Pos) *draft {
+	if len(p.drafts) == maxSteps {
+		if !p.full {
+			p.full = true
+			p.faults.add(pos, "the plan has over %d steps", maxSteps)
+		}
+		return nil
+	}
 	i := slices.IndexFunc(p.kinds, func(k step.Kind) bool { return k.Name == name })
 	if i < 0 {
 		p.faults.add(pos, "there is no step %q", name).Hint = didYouMean(name, p.names())

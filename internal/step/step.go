@@ -19,9 +19,9 @@ import (
 
 // Kind describes one kind of step. It is a plain value; the catalogue in package steps lists them all.
 type Kind struct {
-	Name  string   // in kebab-case, as chains and plans say it: "git-clone"
-	Short string   // one line, lower case, no full stop
-	Long  string   // the page of help, in Markdown
+	Name  string // in kebab-case, as chains and plans say it: "git-clone"
+	Short string // one line, lower case, no full stop
+	Long  string // the page of help, in Markdown
 	// Args are the options that may be given by position, in order. A last one with "..." repeats: "path...". A first
 	// one that is "--" says that the arguments stand behind a "--" and take the rest of the chain.
 	Args []string

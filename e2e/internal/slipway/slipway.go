@@ -81,8 +81,10 @@ func (c Command) Start(t testing.TB) *Process {
 	}
 	args := append(append(append([]string{}, c.Prefix...), binary, "--report", report), c.Args...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	p := &Process{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdout: newOutput(), stderr: newOutput(), report: report, cancel: cancel,
-		exited: make(chan struct{})}
+	p := &Process{
+		cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdout: newOutput(), stderr: newOutput(), report: report, cancel: cancel,
+		exited: make(chan struct{}),
+	}
 	p.cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
 	p.cmd.Dir = c.Dir
 	p.cmd.Stdin = strings.NewReader(c.Stdin)
