@@ -21,11 +21,12 @@ import (
 // cobra reads none of them; its flags are there for help and completion.
 func (a *app) stepCommand(kind step.Kind) *cobra.Command {
 	command := &cobra.Command{
-		Use:                kind.Name + argumentsUsage(kind) + " [option]...",
-		Short:              kind.Short,
-		Long:               kind.Long,
-		GroupID:            groupSteps,
-		DisableFlagParsing: true,
+		Use:                   kind.Name + argumentsUsage(kind) + " [option]...",
+		Short:                 kind.Short,
+		Long:                  kind.Long,
+		GroupID:               groupSteps,
+		DisableFlagParsing:    true,
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if helpWanted(args) {
 				return a.chainHelp(cmd, args)

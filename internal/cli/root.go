@@ -71,14 +71,15 @@ Steps joined by "then" run one after the other, steps joined by "and" side by si
 
 Longer plans stand in a file (slipway run FILE) or in the environment variable ` + planVariable + `.
 The exit code says what kind of failure it was: 69, 74 and 75 are worth another try, the others are not.`,
-		Version:           a.Version,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		TraverseChildren:  true, // global options are the root's own, and end at the first step
-		Args:              cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.options.check() },
-		RunE:              a.runRoot,
+		Version:               a.Version,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		TraverseChildren:      true, // global options are the root's own, and end at the first step
+		Args:                  cobra.ArbitraryArgs,
+		CompletionOptions:     cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRunE:     func(*cobra.Command, []string) error { return a.options.check() },
+		RunE:                  a.runRoot,
 	}
 	a.options.flags(root.Flags())
 	root.Flags().SetInterspersed(false)

@@ -88,9 +88,6 @@ func Options(s step.Step, policy step.Policy) (*pflag.FlagSet, policyOptions) {
 	return flags, options
 }
 
-// Policy lists the names of the options that every step takes.
-func PolicyOptions() []string { return []string{"timeout", "retries", "backoff", "name"} }
-
 // retries is a number of attempts, or "forever".
 type retries int
 
