@@ -5,6 +5,7 @@ import (
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
+	"github.com/slipway-init/slipway/steps/exec"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/touch"
 )
@@ -16,5 +17,6 @@ func All() []step.Kind {
 		chown.Kind,
 		chmod.Kind,
 		touch.Kind,
+		exec.Kind,
 	}
 }
