@@ -1,0 +1,153 @@
+package waitfor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
+	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/internal/step/opt"
+)
+
+// lookHTTP makes one request and judges status and body.
+func lookHTTP(ctx context.Context, e *eye, t target) error {
+	request, err := http.NewRequestWithContext(ctx, e.method, t.URL.String(), nil)
+	if err != nil {
+		return fault.New(fault.Internal, "make a request for %s", t)
+	}
+	request.Header = e.headers.Clone()
+	request.Host = e.headers.Get("Host") // "" means the URL's
+	response, err := e.client.Do(request)
+	if failure, ok := errors.AsType[*url.Error](err); ok {
+		return failure.Err // without the URL, whose query may hold a token
+	}
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := e.judgeStatus(response); err != nil {
+		return err
+	}
+	return e.judgeBody(response.Body)
+}
+
+// judgeStatus returns nil for a status that was asked for. Being kept out does not say that the target is gone.
+func (e *eye) judgeStatus(response *http.Response) error {
+	switch code := response.StatusCode; {
+	case e.status.has(code):
+		return nil
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return fault.Hint(fault.New(fault.Permission, "status %s", response.Status),
+			"give credentials by --header-from, or accept the status by --status")
+	case code >= 300 && code < 400 && e.noRedirect:
+		return fault.Hint(gone("status %s", response.Status), "accept the status by --status, or follow the redirect")
+	default:
+		return gone("status %s", response.Status)
+	}
+}
+
+// judgeBody reads no more of the body than it needs.
+func (e *eye) judgeBody(body io.Reader) error {
+	if e.bodyRegex.Regexp == nil && !e.jsonPath.given() {
+		return nil
+	}
+	content, err := io.ReadAll(io.LimitReader(body, maxContent+1))
+	if err != nil {
+		return fmt.Errorf("read the body: %w", err)
+	}
+	if len(content) > maxContent {
+		return fault.New(fault.Unavailable, "the body is over %d bytes", maxContent)
+	}
+	if want := e.bodyRegex.Regexp; want != nil && !want.Match(content) {
+		return gone("the body does not match %s", want)
+	}
+	if e.jsonPath.given() {
+		return e.jsonPath.check(content)
+	}
+	return nil
+}
+
+// httpClient returns the env's client with the options. Each look has a connection of its own, because one that was kept
+// would say that a server is there which takes no new ones.
+func (s *waitFor) httpClient(env *step.Env, config *tls.Config) *http.Client {
+	client := httpx.Derive(env.HTTP, func(transport *http.Transport) {
+		transport.TLSClientConfig = config.Clone()
+		transport.DisableKeepAlives = true
+	})
+	if s.noRedirect {
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
+	return client
+}
+
+// secretHeader is a header whose value is read when the wait begins.
+type secretHeader struct {
+	name, prefix string // the prefix stands before the value: "Bearer "
+	ref          opt.Ref
+}
+
+// read returns the header's value.
+func (h secretHeader) read(env *step.Env) (string, error) {
+	value, err := h.ref.Secret(env)
+	if err != nil {
+		return "", fmt.Errorf("header %s: %w", h.name, err)
+	}
+	if !httpguts.ValidHeaderFieldValue(value) {
+		return "", fault.New(fault.Data, "header %s: the value of %s has characters that no header takes", h.name, &h.ref)
+	}
+	return h.prefix + value, nil
+}
+
+// parseHeaders parses --header and --header-from.
+func parseHeaders(plain, secret []string) (http.Header, []secretHeader, error) {
+	var (
+		header  = make(http.Header)
+		secrets []secretHeader
+		faults  []error
+	)
+	for i, text := range plain {
+		name, value, ok := strings.Cut(text, ":")
+		value = strings.TrimSpace(value)
+		if !ok || !isToken(name) || !httpguts.ValidHeaderFieldValue(value) {
+			// The text is not repeated: it may hold a token.
+			faults = append(faults, fault.New(fault.Usage, "--header number %d is not of the form 'Name: value'", i+1))
+			continue
+		}
+		header.Add(name, value)
+	}
+	for i, text := range secret {
+		h, err := parseSecretHeader(text)
+		if err != nil {
+			faults = append(faults, fault.New(fault.Usage, "--header-from number %d: %w", i+1, err))
+			continue
+		}
+		secrets = append(secrets, h)
+	}
+	return header, secrets, errors.Join(faults...)
+}
+
+// parseSecretHeader parses 'Name=env:VARIABLE' and 'Name=Bearer file:PATH'.
+func parseSecretHeader(text string) (secretHeader, error) {
+	name, source, _ := strings.Cut(text, "=")
+	if !isToken(name) {
+		return secretHeader{}, errors.New("not of the form 'Name=env:VARIABLE' or 'Name=Bearer file:PATH'")
+	}
+	h := secretHeader{name: textproto.CanonicalMIMEHeaderKey(name)}
+	if word, rest, two := strings.Cut(source, " "); two && isToken(word) {
+		h.prefix, source = word+" ", rest
+	}
+	return h, h.ref.Set(source)
+}
+
+// isToken reports whether text is a token of RFC 9110: a method, a header's name.
+func isToken(text string) bool { return httpguts.ValidHeaderFieldName(text) }
