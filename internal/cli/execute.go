@@ -48,7 +48,7 @@ func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) ru
 		World: run.World{
 			Log:     log,
 			Environ: a.Environ,
-			Streams: run.Streams{In: a.Stdin, Out: a.Stdout, Err: a.Stderr},
+			Streams: run.Streams{In: a.Stdin, Out: screen.Output(a.Stdout), Err: screen.Output(a.Stderr)},
 		},
 		Tracer:   trace.Tracer(),
 		Observer: screen,

@@ -78,6 +78,16 @@ func New(w io.Writer, format Format, level slog.Level) *Console {
 // Log returns the logger whose lines stand between the console's own.
 func (c *Console) Log() *slog.Logger { return c.log }
 
+// Output returns what commands write to instead of w: on a terminal with live lines, whole lines above those; else w
+// itself.
+func (c *Console) Output(w io.Writer) io.Writer {
+	file, _ := w.(*os.File)
+	if c.live == nil || file == nil || !term.IsTerminal(int(file.Fd())) {
+		return w
+	}
+	return c.live.lines()
+}
+
 // Close stops the live lines.
 func (c *Console) Close() {
 	if c.live != nil {

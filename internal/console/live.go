@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -18,8 +19,9 @@ type live struct {
 	done     chan struct{}
 	ended    chan struct{}
 
-	mu    sync.Mutex
-	drawn int // lines on the screen now
+	mu      sync.Mutex
+	drawn   int // lines on the screen now
+	writers []*lineWriter
 }
 
 func startLive(terminal *os.File, c *Console) *live {
@@ -59,6 +61,45 @@ func (l *live) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.terminal.WriteString(l.erase())
+	for _, w := range l.writers {
+		l.terminal.Write(w.begun)
+	}
+}
+
+// lines returns a writer of whole lines above the live ones. A line that never ends is written by stop.
+func (l *live) lines() *lineWriter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &lineWriter{live: l}
+	l.writers = append(l.writers, w)
+	return w
+}
+
+// lineWriter keeps what is no whole line yet.
+type lineWriter struct {
+	live  *live
+	begun []byte
+}
+
+// maxLine bounds what a lineWriter keeps, in bytes.
+const maxLine = 64 << 10
+
+// Write implements io.Writer.
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.live.mu.Lock()
+	defer w.live.mu.Unlock()
+	w.begun = append(w.begun, p...)
+	end := bytes.LastIndexByte(w.begun, '\n') + 1
+	if end == 0 && len(w.begun) > maxLine {
+		w.begun = append(w.begun, '\n')
+		end = len(w.begun)
+	}
+	if end == 0 {
+		return len(p), nil
+	}
+	_, err := w.live.terminal.WriteString(w.live.erase() + string(w.begun[:end]) + w.live.draw())
+	w.begun = append(w.begun[:0], w.begun[end:]...)
+	return len(p), err
 }
 
 // erase returns what takes the live lines off the screen.

@@ -14,7 +14,7 @@ import (
 
 // textHandler writes log lines for people: a sign for the level, the task, what happened, the facts.
 //
-//	✔ wait-for: done attempts=7 duration=1.204
+//	✔ wait-for: done duration=1.2s attempts=7
 //	✘ s3-fetch: failed …
 //	    error: sha256 of m.bin: got 12…, want 9f…
 //	    hint: …
@@ -49,6 +49,8 @@ func (h *textHandler) Handle(_ context.Context, record slog.Record) error {
 			task = value + ": "
 		case "error", "hint", "stack":
 			below.WriteString("\n    " + a.Key + ": " + strings.ReplaceAll(printable(value), "\n", "\n      "))
+		case "duration", "delay":
+			fmt.Fprintf(&facts, " %s=%.3gs", a.Key, a.Value.Float64())
 		default:
 			facts.WriteString(" " + a.Key + "=" + quoted(value))
 		}
