@@ -8,11 +8,13 @@ import (
 	"github.com/slipway-init/slipway/steps/exec"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/touch"
+	"github.com/slipway-init/slipway/steps/waitfor"
 )
 
 // All returns every kind, in the order in which help lists them.
 func All() []step.Kind {
 	return []step.Kind{
+		waitfor.Kind,
 		mkdir.Kind,
 		chown.Kind,
 		chmod.Kind,
