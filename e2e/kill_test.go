@@ -126,7 +126,7 @@ func mode(t *testing.T, path string, want fs.FileMode) {
 func TestTerminatedAtRandomMoments(t *testing.T) {
 	t.Parallel()
 	var slowest time.Duration
-	for i := range 40 {
+	for i := range 30 {
 		// The children's own mark, by which they are found; sleep takes any number of seconds.
 		mark := fmt.Sprintf("3%05d.%06d", rand.N(100_000), rand.N(1_000_000))
 		run := slipway.Command{Args: []string{"run", "-"}, Stdin: fmt.Sprintf(`

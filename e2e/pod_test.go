@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,7 +83,18 @@ steps:
 	}
 }
 
-// The same by a chain, which ends by becoming the application.
+// A plan in the environment needs no volume for it.
+func TestPlanInTheEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	plan := fmt.Sprintf("steps: [{mkdir: {path: [%[1]s/a]}}, {parallel: [{touch: {path: [%[1]s/a/b]}}, {touch: {path: [%[1]s/a/c]}}]}]", dir)
+	expect(t, slipway.Command{Env: []string{"SLIPWAY_PLAN=" + plan}}.Run(t), 0)
+	if got, want := names(t, dir), []string{"a", "a/b", "a/c"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A chain ends by becoming the application.
 func TestChainBecomesTheApplication(t *testing.T) {
 	t.Parallel()
 	n := servers.StartNginx(t, "", "location / { return 200 ok; }")

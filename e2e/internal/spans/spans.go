@@ -139,7 +139,7 @@ func (t Trace) Find(test testing.TB, name string) *Span {
 			return s
 		}
 	}
-	test.Fatalf("no span %q in\n%s", name, t.Tree(nil))
+	test.Fatalf("no span %q in\n%s", name, t.Tree())
 	return nil
 }
 
@@ -148,33 +148,33 @@ func (t Trace) Find(test testing.TB, name string) *Span {
 //	NAME kind status {key=value …}
 //	  ! EVENT {key=value …}
 //
-// Normal returns the value to show for a key, so that what differs from run to run does not; nil shows all as it is.
-func (t Trace) Tree(normal func(key, value string) string) string {
+// A value whose key begins with one of the given prefixes is shown as "…", because it differs from run to run.
+func (t Trace) Tree(volatile ...string) string {
 	var b strings.Builder
 	for _, root := range t.Roots() {
-		t.show(&b, root, "", normal)
+		t.show(&b, root, "", volatile)
 	}
 	return b.String()
 }
 
-func (t Trace) show(b *strings.Builder, s *Span, indent string, normal func(key, value string) string) {
-	fmt.Fprintf(b, "%s%s %s %s %s\n", indent, s.Name, s.Kind, s.Status, show(s.Attributes, normal))
+func (t Trace) show(b *strings.Builder, s *Span, indent string, volatile []string) {
+	fmt.Fprintf(b, "%s%s %s %s %s\n", indent, s.Name, s.Kind, s.Status, show(s.Attributes, volatile))
 	for _, e := range s.Events {
-		fmt.Fprintf(b, "%s  ! %s %s\n", indent, e.Name, show(e.Attributes, normal))
+		fmt.Fprintf(b, "%s  ! %s %s\n", indent, e.Name, show(e.Attributes, volatile))
 	}
 	for _, child := range t.Spans {
 		if child.ParentID == s.ID {
-			t.show(b, child, indent+"  ", normal)
+			t.show(b, child, indent+"  ", volatile)
 		}
 	}
 }
 
-func show(attributes map[string]string, normal func(key, value string) string) string {
+func show(attributes map[string]string, volatile []string) string {
 	var words []string
 	for _, key := range slices.Sorted(maps.Keys(attributes)) {
 		value := attributes[key]
-		if normal != nil {
-			value = normal(key, value)
+		if slices.ContainsFunc(volatile, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
+			value = "…"
 		}
 		words = append(words, key+"="+value)
 	}

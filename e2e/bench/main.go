@@ -1,0 +1,141 @@
+// Command bench measures slipway beside its rivals, in one run on one machine, and says of each goal whether it is met.
+//
+//	go -C e2e run ./bench [-quick] [-json FILE] [SECTION...]
+//
+// A goal that is not met is told, never a failure: time depends on the machine, and the ratios are what matters. The
+// exit code is 1 when something could not be run, 2 when the command line is wrong. The method and the figures of one
+// run stand in docs/performance.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// section is one group of figures.
+type section struct {
+	name  string // as the command line says it
+	title string
+	run   func(*bench) (outcome, error)
+}
+
+// sections returns the sections in the order in which they run.
+func sections() []section {
+	return []section{
+		{"start", "Start-up", (*bench).start},
+		{"overshoot", "How late wait-for is, for a port that opens after 1 to 3 s", (*bench).overshoot},
+		{"looks", "What waiting costs the server: an HTTP server that answers 503", (*bench).looks},
+		{"parallel", "Ten tasks of one second, side by side", (*bench).parallel},
+		{"size", "Size, and what each dependency costs", (*bench).size},
+		{"telemetry", "What a collector costs: one mkdir, traced", (*bench).telemetry},
+		{"chain", "A chain of eight file steps", (*bench).chain},
+	}
+}
+
+// finding is what -json keeps of a section.
+type finding struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	outcome
+	Error string `json:"error,omitempty"` // why it could not be run
+}
+
+func main() {
+	quick := flag.Bool("quick", false, "few rounds: shows that everything runs, the figures are rough")
+	raw := flag.String("json", "", "`file` that gets every single measurement; durations are in nanoseconds")
+	flag.Usage = usage
+	flag.Parse()
+	chosen, err := choose(flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = measureAll(ctx, os.Stdout, chosen, *quick, *raw)
+	cancel()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func usage() {
+	fmt.Fprint(flag.CommandLine.Output(), "usage: bench [-quick] [-json FILE] [SECTION...]\n\nSections, all unless some are named:\n")
+	for _, s := range sections() {
+		fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.name, s.title)
+	}
+	flag.PrintDefaults()
+}
+
+// choose returns the named sections, or all.
+func choose(names []string) ([]section, error) {
+	all := sections()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []section
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s section) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no section %q", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+// measureAll runs the sections and prints each one as it ends. A section that cannot be run does not keep the others
+// from it.
+func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool, raw string) error {
+	machine := describe()
+	fmt.Fprintln(out, machine)
+	b, err := prepare(ctx, quick)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	var findings []finding
+	var faults []error
+	for _, s := range chosen {
+		found := finding{Name: s.name, Title: s.title}
+		fmt.Fprintf(out, "\n%s\n", strings.ToUpper(s.title))
+		if found.outcome, err = s.run(b); err != nil {
+			found.Error = err.Error()
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, err))
+			fmt.Fprintln(out, "  could not be run:", err)
+		} else {
+			found.print(out)
+		}
+		findings = append(findings, found)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	fmt.Fprintf(out, "\nload average at the end: %s\n", load())
+	if raw != "" {
+		faults = append(faults, keep(raw, machine, findings))
+	}
+	return errors.Join(faults...)
+}
+
+// keep writes the findings to a file, as JSON.
+func keep(path, machine string, findings []finding) error {
+	content, err := json.MarshalIndent(struct {
+		Machine  string    `json:"machine"`
+		Load     string    `json:"load"` // at the end
+		Sections []finding `json:"sections"`
+	}{machine, load(), findings}, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(content, '\n'), 0o644)
+}
