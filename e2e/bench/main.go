@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -104,13 +103,13 @@ func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool
 	}
 	defer b.close()
 	var findings []finding
-	var faults []error
+	var failed []string
 	for _, s := range chosen {
 		found := finding{Name: s.name, Title: s.title}
 		fmt.Fprintf(out, "\n%s\n", strings.ToUpper(s.title))
 		if found.outcome, err = s.run(b); err != nil {
 			found.Error = err.Error()
-			faults = append(faults, fmt.Errorf("%s: %w", s.name, err))
+			failed = append(failed, s.name)
 			fmt.Fprintln(out, "  could not be run:", err)
 		} else {
 			found.print(out)
@@ -122,9 +121,14 @@ func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool
 	}
 	fmt.Fprintf(out, "\nload average at the end: %s\n", load())
 	if raw != "" {
-		faults = append(faults, keep(raw, machine, findings))
+		if err := keep(raw, machine, findings); err != nil {
+			return err
+		}
 	}
-	return errors.Join(faults...)
+	if len(failed) > 0 {
+		return fmt.Errorf("could not be run: %s", strings.Join(failed, ", "))
+	}
+	return nil
 }
 
 // keep writes the findings to a file, as JSON.

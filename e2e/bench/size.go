@@ -7,7 +7,6 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,23 +18,24 @@ import (
 const (
 	goRuntime = "the Go runtime"
 	standard  = "the standard library"
-	nobody    = "types, strings and other data without an owner"
-	tables    = "tables of functions and lines"
-	own       = "slipway itself"
+	nobody    = "types and strings, without an owner"
 )
+
+// tables is the section that says which function and line an address belongs to.
+const tables = ".gopclntab"
 
 // size weighs the binary: as it is released, compressed, and by who owns its code and data.
 func (b *bench) size() (outcome, error) {
 	var out outcome
-	out.Table = [][]string{{"stripped, static", "bytes", "gzip -9", "share"}}
-	weights := make(map[string]int64)
+	out.Table = [][]string{{"stripped, static", "bytes", "gzip -9"}}
+	binaries := make(map[string]int64)
 	for _, path := range []string{b.hello, b.slipway} {
 		size, packed, err := weigh(path)
 		if err != nil {
 			return out, err
 		}
 		name := filepath.Base(path)
-		weights[name], weights[name+".gz"] = size, packed
+		binaries[name], binaries[name+".gz"] = size, packed
 		out.Table = append(out.Table, []string{name, count(size), count(packed)})
 	}
 	// The same program with its symbols: -s changes nothing of what is loaded.
@@ -43,30 +43,22 @@ func (b *bench) size() (outcome, error) {
 	if err := b.build(b.source, "./cmd/slipway", "-w", symbols); err != nil {
 		return out, err
 	}
-	shares, err := dissect(symbols)
+	parts, err := dissect(symbols, binaries["slipway"])
 	if err != nil {
 		return out, err
 	}
-	total := weights["slipway"]
-	shares[nobody] = total
-	for owner, bytes := range shares {
-		if owner != nobody {
-			shares[nobody] -= bytes
-		}
-	}
-	out.Table = append(out.Table, []string{""}, []string{"of slipway"})
-	owners := slices.SortedFunc(maps.Keys(shares), func(a, b string) int { return cmp.Compare(shares[b], shares[a]) })
-	for _, owner := range owners {
-		share := 100 * float64(shares[owner]) / float64(total)
-		out.Table = append(out.Table, []string{owner, count(shares[owner]), "", fmt.Sprintf("%.1f %%", share)})
+	out.Table = append(out.Table, []string{""}, []string{"of slipway", "code", "data", "tables", "share"})
+	for _, p := range parts {
+		share := 100 * float64(p.sum()) / float64(binaries["slipway"])
+		out.Table = append(out.Table, []string{p.Owner, count(p.Code), count(p.Data), count(p.Tables), fmt.Sprintf("%.1f %%", share)})
 	}
 	out.Notes = []string{
-		"a module's bytes are its functions and variables, as the linker's symbols have them; types and tables grow with them",
+		"code and data are summed from the linker's symbols; the tables of functions and lines have no owner and are shared out by code",
 	}
 	out.Raw = struct {
 		Binaries map[string]int64 `json:"binaries"`
-		Shares   map[string]int64 `json:"shares"`
-	}{weights, shares}
+		Parts    []part           `json:"parts"`
+	}{binaries, parts}
 	return out, nil
 }
 
@@ -97,9 +89,18 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// dissect returns how many bytes of a binary belong to whom: to a module, to the runtime, to the standard library, or to
-// the tables that the linker made of them all. What has no owner is left out.
-func dissect(path string) (map[string]int64, error) {
+// part is what one owner has of a binary, in bytes.
+type part struct {
+	Owner  string `json:"owner"`
+	Code   int64  `json:"code"`
+	Data   int64  `json:"data"`
+	Tables int64  `json:"tables"` // its share of the tables of functions and lines, in proportion to its code
+}
+
+func (p part) sum() int64 { return p.Code + p.Data + p.Tables }
+
+// dissect returns who has what of a binary, the largest part first, given its size without symbols.
+func dissect(path string, size int64) ([]part, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -117,23 +118,66 @@ func dissect(path string) (map[string]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("symbols of %s: %w", path, err)
 	}
-	shares := make(map[string]int64)
-	if section := file.Section(".gopclntab"); section != nil {
-		shares[tables] += int64(section.FileSize)
-	}
+	owners := make(map[string]*part)
+	var code, rest int64 = 0, size
 	for _, s := range symbols {
-		if int(s.Section) >= len(file.Sections) || file.Sections[s.Section].Type == elf.SHT_NOBITS || file.Sections[s.Section].Name == ".gopclntab" {
+		if int(s.Section) >= len(file.Sections) {
 			continue
 		}
-		switch owner := ownerOf(s.Name, modules); owner {
-		case nobody:
-		case info.Main.Path:
-			shares[own] += int64(s.Size)
-		default:
-			shares[owner] += int64(s.Size)
+		section := file.Sections[s.Section]
+		owner := family(ownerOf(s.Name, modules))
+		if section.Type == elf.SHT_NOBITS || section.Name == tables || owner == nobody {
+			continue
+		}
+		p := owners[owner]
+		if p == nil {
+			p = &part{Owner: owner}
+			owners[owner] = p
+		}
+		if section.Flags&elf.SHF_EXECINSTR != 0 {
+			p.Code += int64(s.Size)
+			code += int64(s.Size)
+		} else {
+			p.Data += int64(s.Size)
+		}
+		rest -= int64(s.Size)
+	}
+	if section := file.Section(tables); section != nil {
+		for _, p := range owners {
+			p.Tables = int64(float64(section.FileSize) * float64(p.Code) / float64(code))
+			rest -= p.Tables
 		}
 	}
-	return shares, nil
+	return ranked(owners, part{Owner: nobody, Data: rest}, size), nil
+}
+
+// ranked returns the parts, the largest first; those below a thousandth of the whole are one.
+func ranked(owners map[string]*part, rest part, size int64) []part {
+	parts := []part{rest}
+	small := 0
+	var sum part
+	for _, p := range owners {
+		if p.sum() >= size/1000 {
+			parts = append(parts, *p)
+			continue
+		}
+		small++
+		sum.Code, sum.Data, sum.Tables = sum.Code+p.Code, sum.Data+p.Data, sum.Tables+p.Tables
+	}
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(b.sum(), a.sum()) })
+	if small > 0 {
+		sum.Owner = fmt.Sprintf("%d smaller ones", small)
+		parts = append(parts, sum)
+	}
+	return parts
+}
+
+// family returns the name under which an owner's bytes are told: OpenTelemetry's many modules come and go together.
+func family(owner string) string {
+	if strings.HasPrefix(owner, "go.opentelemetry.io/") {
+		return "go.opentelemetry.io/..."
+	}
+	return owner
 }
 
 // ownerOf returns whom a symbol of the linker belongs to: one of the modules, of which the first is the main one,
