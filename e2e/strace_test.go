@@ -25,7 +25,8 @@ func traced(t *testing.T, c slipway.Command, class string) []string {
 	var calls []string
 	for line := range strings.Lines(read(t, log)) {
 		call := begins.ReplaceAllString(strings.TrimSpace(line), "")
-		if !strings.HasPrefix(call, "<... ") {
+		// A thread that ends as strace looks at it leaves "???(".
+		if !strings.HasPrefix(call, "<... ") && !strings.HasPrefix(call, "???(") {
 			calls = append(calls, call)
 		}
 	}
