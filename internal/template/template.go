@@ -1,0 +1,141 @@
+// Package template renders Go's text/template for configuration files, where a wrong file is worse than none.
+//
+// What is missing is an error: a key that a map does not have, a variable that is not set, and a nil that would have
+// been printed. "<no value>", "<nil>" and "%!d(string=x)" never reach the output. An error names the template's file,
+// line and column.
+//
+// A template can neither run away nor fill the memory: its text, the values it makes, its output, its loops and its
+// depth are bounded (see the constants), and it ends soon after its context.
+//
+// The functions are those that users of Helm (sprig) and of consul-template know, by both names; Help lists them, and
+// says which order of arguments was chosen where the two differ. What a value in the template is, is not in any error
+// of this package: it may be a secret.
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"text/template"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/step"
+)
+
+// The bounds of a rendering. More than they allow is a Data fault.
+const (
+	MaxText   = 1 << 20   // bytes of a template, and of a file that one reads
+	MaxOutput = 8 << 20   // bytes of the result
+	MaxValue  = 4 << 20   // bytes of the arguments of one call together, and of its result
+	MaxRounds = 1_000_000 // rounds of all loops together
+	MaxDepth  = 500       // templates within templates, and lists and dicts within each other
+	MaxSeq    = 100_000   // numbers of one seq
+)
+
+// Funcs are functions by the names that templates call them by. Their form is that of text/template's FuncMap.
+type Funcs map[string]any
+
+// Engine renders templates.
+type Engine struct {
+	Env      *step.Env              // its environment variables, and the root of the files
+	Hostname func() (string, error) // nil is os.Hostname
+	Funcs    Funcs                  // more functions; one with the name of a built-in function replaces it
+}
+
+// RenderFile renders the template in the file at path, which is put under the env's root. A file that does not exist is
+// NoInput. All else is as with Render, which gets path as the name.
+func (e *Engine) RenderFile(ctx context.Context, path string) ([]byte, error) {
+	text, err := readFile(e.Env, path)
+	if err != nil {
+		return nil, err
+	}
+	return e.Render(ctx, path, text)
+}
+
+// Render renders text. The name stands for it in errors. The template's dot is an empty dict.
+//
+// An error of the template is Data, unless a function gave another kind; of a context that ended it is the context's.
+func (e *Engine) Render(ctx context.Context, name, text string) ([]byte, error) {
+	if len(text) > MaxText {
+		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
+	}
+	r := &rendering{ctx: ctx}
+	t, err := template.New(name).Option("missingkey=error").Funcs(r.guarded(builtin(e), e.Funcs)).Parse(text)
+	if err != nil {
+		return nil, explain(name, err)
+	}
+	guardTree(t)
+	if err := t.Execute(&r.output, map[string]any{}); err != nil {
+		return nil, explain(name, err)
+	}
+	return r.output.Bytes(), nil
+}
+
+// readFile reads a file of at most MaxText bytes. It opens no pipe or device, which might never end.
+func readFile(env *step.Env, path string) (string, error) {
+	f, err := os.OpenFile(env.Path(path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, cause(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return "", fault.New(fault.Data, "read %s: it is not a regular file", path)
+	}
+	content, err := io.ReadAll(io.LimitReader(f, MaxText+1))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, cause(err))
+	}
+	if len(content) > MaxText {
+		return "", fault.New(fault.Data, "read %s: it is over %d bytes", path, MaxText)
+	}
+	return string(content), nil
+}
+
+// cause returns what the system said, without the operation and path that package os puts before it.
+func cause(err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// calling is what text/template puts before the error of a function. The place before it names the call already; those
+// of the guards are nothing that the user wrote.
+var calling = regexp.MustCompile(`(?s)(<_\w+( .*?)?>: )?error calling \w+: `)
+
+// explain returns an error of text/template in the words of the user, "app.conf:3:9: <env "PORT">: …", with its kind:
+// Data where none is known, unless a function broke down.
+func explain(name string, err error) error {
+	kind := fault.KindOf(err)
+	if _, broken := errors.AsType[runtime.Error](err); kind == fault.Internal && !broken {
+		kind = fault.Data
+	}
+	text := strings.TrimPrefix(err.Error(), "template: ")
+	if e, ok := errors.AsType[template.ExecError](err); ok {
+		text = strings.Replace(text, fmt.Sprintf(": executing %q at ", e.Name), ": ", 1)
+		text = calling.ReplaceAllString(text, "")
+	}
+	if !strings.HasPrefix(text, name+":") {
+		text = name + ": " + text
+	}
+	return fault.As(kind, &failure{text, err})
+}
+
+// failure is an error with other words.
+type failure struct {
+	text string
+	err  error
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.err }
