@@ -99,8 +99,8 @@ func (e *eye) plain(ctx context.Context, t target, err error) error {
 	if missing, ok := errors.AsType[*net.DNSError](err); ok {
 		return e.unresolved(ctx, missing)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return dialError(t, op)
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return networkError(t, op)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.New(fault.Unavailable, "the server has closed the connection")
@@ -114,11 +114,14 @@ func (e *eye) plain(ctx context.Context, t target, err error) error {
 	return err
 }
 
-// dialError returns op without the words that say nothing.
-func dialError(t target, op *net.OpError) error {
+// networkError returns op without the words that say nothing.
+func networkError(t target, op *net.OpError) error {
 	cause := op.Err
 	if call, ok := errors.AsType[*os.SyscallError](cause); ok {
 		cause = call.Err
+	}
+	if op.Op != "dial" {
+		return fmt.Errorf("%s: %w", op.Op, cause)
 	}
 	err := cause
 	if op.Addr != nil && t.scheme.form != filePath && op.Addr.String() != t.address() {
