@@ -45,7 +45,8 @@ type finding struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
 	outcome
-	Error string `json:"error,omitempty"` // why it could not be run
+	Disturbance string `json:"disturbance"`     // by what else the machine did
+	Error       string `json:"error,omitempty"` // why it could not be run
 }
 
 func main() {
@@ -107,19 +108,20 @@ func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool
 	for _, s := range chosen {
 		found := finding{Name: s.name, Title: s.title}
 		fmt.Fprintf(out, "\n%s\n", strings.ToUpper(s.title))
-		if found.outcome, err = s.run(b); err != nil {
+		found.Disturbance = disturbance(func() { found.outcome, err = s.run(b) })
+		if err != nil {
 			found.Error = err.Error()
 			failed = append(failed, s.name)
 			fmt.Fprintln(out, "  could not be run:", err)
 		} else {
 			found.print(out)
+			fmt.Fprintln(out, "  machine:", found.Disturbance)
 		}
 		findings = append(findings, found)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
-	fmt.Fprintf(out, "\nload average at the end: %s\n", load())
 	if raw != "" {
 		if err := keep(raw, machine, findings); err != nil {
 			return err
@@ -135,9 +137,8 @@ func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool
 func keep(path, machine string, findings []finding) error {
 	content, err := json.MarshalIndent(struct {
 		Machine  string    `json:"machine"`
-		Load     string    `json:"load"` // at the end
 		Sections []finding `json:"sections"`
-	}{machine, load(), findings}, "", "\t")
+	}{machine, findings}, "", "\t")
 	if err != nil {
 		return err
 	}
