@@ -6,34 +6,43 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // drawFiles shows the tree below a folder of the stage, with modes and sizes.
 func (s *stage) drawFiles(name string) error {
 	s.say("\n%s", s.bold("The files"))
-	return filepath.WalkDir(s.path(name), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
+	info, err := os.Lstat(s.path(name))
+	if err != nil {
+		return err
+	}
+	return s.drawFile(name, info, "", "")
+}
+
+// drawFile shows one file and those below it.
+func (s *stage) drawFile(path string, info fs.FileInfo, branch, indent string) error {
+	if !info.IsDir() {
+		s.say("  %-24s %s  %d bytes", branch+info.Name(), info.Mode(), info.Size())
+		return nil
+	}
+	s.say("  %-24s %s", branch+info.Name()+"/", info.Mode())
+	entries, err := os.ReadDir(s.path(path))
+	if err != nil {
+		return err
+	}
+	for i, entry := range entries {
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
-		relative, err := filepath.Rel(s.path(name), path)
-		if err != nil {
+		branch, below := indent+"├─ ", indent+"│  "
+		if i == len(entries)-1 {
+			branch, below = indent+"└─ ", indent+"   "
+		}
+		if err := s.drawFile(filepath.Join(path, entry.Name()), info, branch, below); err != nil {
 			return err
 		}
-		label, size := entry.Name()+"/", ""
-		if !entry.IsDir() {
-			label, size = entry.Name(), fmt.Sprintf("%d bytes", info.Size())
-		}
-		if relative != "." {
-			label = strings.Repeat("   ", strings.Count(relative, string(filepath.Separator))) + "└─ " + label
-		}
-		s.say("  %-24s %s  %s", label, info.Mode(), size)
-		return nil
-	})
+	}
+	return nil
 }
 
 // snapshot is what a folder's files are: mode, time of change, and digest by path.

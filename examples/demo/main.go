@@ -37,6 +37,7 @@ func main() {
 // story is how the demo is told.
 type story struct {
 	out, err io.Writer
+	temp     string // the folder for temporary files; empty is the system's
 	full     bool
 	find     func(program string) (path string, err error) // looks for a server that is installed
 	build    func(ctx context.Context, path string) error  // makes slipway
@@ -45,11 +46,13 @@ type story struct {
 // tell plays all scenes. Its error says what did not go as it should.
 func tell(ctx context.Context, st story) (err error) {
 	began := time.Now()
-	dir, err := os.MkdirTemp("", "slipway-demo-")
+	ctx, blame := context.WithCancelCause(ctx)
+	defer blame(nil)
+	dir, err := os.MkdirTemp(st.temp, "slipway-demo-")
 	if err != nil {
 		return err
 	}
-	s := newStage(st, dir)
+	s := newStage(st, dir, blame)
 	defer func() { err = errors.Join(err, s.strike()) }()
 
 	s.say("Building slipway …")
@@ -61,8 +64,12 @@ func tell(ctx context.Context, st story) (err error) {
 		return fmt.Errorf("start the receiver of traces: %w", err)
 	}
 	for i, sc := range scenes {
-		if err := s.play(ctx, i+1, sc); err != nil {
-			return fmt.Errorf("scene %d, %s: %w", i+1, sc.title, errors.Join(err, context.Cause(ctx)))
+		err := s.play(ctx, i+1, sc)
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // what came of it says less
+		}
+		if err != nil {
+			return fmt.Errorf("scene %d, %q: %w", i+1, sc.title, err)
 		}
 	}
 	s.heading("%d scenes in %s, and all went as it should.", len(scenes), round(time.Since(began)))

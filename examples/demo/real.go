@@ -148,7 +148,7 @@ type process struct {
 	stop  syscall.Signal      // ends it at once and cleanly
 }
 
-// process starts a process that ends with the stage. What it says goes to a file beside its data.
+// process starts a process that ends with the stage. What it says goes to a file, which is shown if it ends by itself.
 func (s *stage) process(ctx context.Context, p process) error {
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
@@ -156,7 +156,8 @@ func (s *stage) process(ctx context.Context, p process) error {
 	if cmd.Dir == "" {
 		cmd.Dir = s.dir
 	}
-	log, err := os.Create(s.path(filepath.Base(p.args[0]) + ".log"))
+	name := filepath.Base(p.args[0])
+	log, err := os.Create(s.path(name + ".log"))
 	if err != nil {
 		cancel()
 		return err
@@ -170,9 +171,18 @@ func (s *stage) process(ctx context.Context, p process) error {
 		cancel()
 		return err
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := cmd.Wait()
+		if ctx.Err() == nil {
+			said, _ := os.ReadFile(log.Name())
+			s.blame(fmt.Errorf("%s ended by itself: %v\n%s", name, err, said))
+		}
+	}()
 	s.atEnd(func() {
 		cancel()
-		_ = cmd.Wait() // that it was ended by a signal is no news
+		<-ended
 	})
 	return nil
 }

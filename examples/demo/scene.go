@@ -26,6 +26,7 @@ type scene struct {
 
 // result is what one run of slipway came to.
 type result struct {
+	exit    int
 	elapsed time.Duration
 	report  string // the termination message
 	spans   []*span
@@ -39,13 +40,14 @@ type stage struct {
 	receiver *receiver
 	prepared snapshot // the pod's files after its preparation
 
-	mu    sync.Mutex
-	fault error    // of what happened behind the scenes
-	ends  []func() // what ends the servers, the last one first
+	blame context.CancelCauseFunc // ends the demo because of what went wrong behind the scenes
+
+	mu   sync.Mutex
+	ends []func() // what ends the servers, the last one first
 }
 
-func newStage(st story, dir string) *stage {
-	return &stage{story: st, dir: dir, targets: make(map[string]string)}
+func newStage(st story, dir string, blame context.CancelCauseFunc) *stage {
+	return &stage{story: st, dir: dir, blame: blame, targets: make(map[string]string)}
 }
 
 // path returns a path on the stage.
@@ -71,19 +73,19 @@ func (s *stage) play(ctx context.Context, number int, sc scene) error {
 	}
 	s.say("")
 	s.say("%s", s.bold("$ slipway "+strings.Join(args, " ")))
-	code, r, err := s.run(ctx, args)
-	if err := errors.Join(err, s.trouble()); err != nil {
+	r, err := s.run(ctx, args)
+	if err != nil {
 		return err
 	}
-	if code != sc.exit {
-		return fmt.Errorf("slipway ended with code %d, not %d", code, sc.exit)
+	if r.exit != sc.exit {
+		return fmt.Errorf("slipway ended with code %d, not %d", r.exit, sc.exit)
 	}
-	s.say("exit code %d after %s", code, round(r.elapsed))
+	s.say("exit code %d after %s", r.exit, round(r.elapsed))
 	return sc.show(s, r)
 }
 
 // run runs slipway with an environment like that of a pod's container.
-func (s *stage) run(ctx context.Context, args []string) (code int, r result, err error) {
+func (s *stage) run(ctx context.Context, args []string) (result, error) {
 	report := s.path("termination-log")
 	cmd := exec.CommandContext(ctx, s.slipway(), append([]string{"--report", report, "--log-format", "text"}, args...)...)
 	cmd.Dir = s.dir
@@ -97,33 +99,28 @@ func (s *stage) run(ctx context.Context, args []string) (code int, r result, err
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	began := time.Now()
-	err = cmd.Run()
+	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && (!exited || ctx.Err() != nil) {
-		return 0, result{}, fmt.Errorf("run slipway: %w", err)
+		return result{}, fmt.Errorf("run slipway: %w", err)
 	}
-	r.elapsed = time.Since(began)
+	elapsed := time.Since(began)
 	message, err := os.ReadFile(report)
-	r.report, r.spans = string(message), s.receiver.take()
-	return cmd.ProcessState.ExitCode(), r, err
+	return result{
+		exit:    cmd.ProcessState.ExitCode(),
+		elapsed: elapsed,
+		report:  string(message),
+		spans:   s.receiver.take(),
+	}, err
 }
 
 // later does something behind the scenes after a while, unless the stage was struck before.
 func (s *stage) later(delay time.Duration, do func() error) {
 	timer := time.AfterFunc(delay, func() {
 		if err := do(); err != nil {
-			s.mu.Lock()
-			s.fault = errors.Join(s.fault, err)
-			s.mu.Unlock()
+			s.blame(err)
 		}
 	})
 	s.atEnd(func() { timer.Stop() })
-}
-
-// trouble returns what went wrong behind the scenes.
-func (s *stage) trouble() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fault
 }
 
 // atEnd arranges that something is ended with the demo.

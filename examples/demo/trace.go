@@ -228,11 +228,14 @@ func (b bundle) note() string {
 		}
 	}
 	var notes []string
+	if len(b) > 1 {
+		notes = append(notes, fmt.Sprintf("%d times", len(b)))
+	}
 	switch {
-	case len(b) > 1:
-		notes = append(notes, fmt.Sprintf("%d times, %d failed", len(b), failed))
-	case failed > 0:
+	case failed == len(b):
 		notes = append(notes, "failed")
+	case failed > 0:
+		notes = append(notes, fmt.Sprintf("%d failed", failed))
 	}
 	if retries > 0 {
 		notes = append(notes, fmt.Sprintf("%d retries", retries))
@@ -243,12 +246,17 @@ func (b bundle) note() string {
 // barWidth is how wide the root's bar is, in characters.
 const barWidth = 32
 
-// bar draws when b was, within the time of the root.
+// bar draws when the spans of b were, within the time of the root.
 func bar(root *span, b bundle) string {
 	whole := float64(root.end.Sub(root.begin))
 	column := func(t time.Time) int {
 		return min(max(int(float64(t.Sub(root.begin))/whole*barWidth), 0), barWidth-1)
 	}
-	from, to := column(b.begin()), column(b.end())
-	return strings.Repeat("·", from) + strings.Repeat("━", to-from+1) + strings.Repeat("·", barWidth-1-to)
+	columns := []rune(strings.Repeat("·", barWidth))
+	for _, sp := range b {
+		for i := column(sp.begin); i <= column(sp.end); i++ {
+			columns[i] = '━'
+		}
+	}
+	return string(columns)
 }
