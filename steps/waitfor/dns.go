@@ -23,7 +23,7 @@ func lookDNS(ctx context.Context, e *eye, t target) error {
 	if t.Query().Get("type") == "srv" {
 		count, thing = e.countServices, "SRV records"
 	}
-	found, err := count(ctx, t.Host)
+	found, err := count(ctx, t.host())
 	if err != nil {
 		return err
 	}

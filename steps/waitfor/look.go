@@ -46,6 +46,9 @@ func (s *waitFor) open(env *step.Env) (*eye, error) {
 		if e.password, err = s.passwordFrom.Secret(env); err != nil {
 			return nil, err
 		}
+		if e.password == "" { // which would pass for having none, and log nobody in
+			return nil, fault.New(fault.Data, "the password of %s is empty", &s.passwordFrom)
+		}
 	}
 	e.client = s.httpClient(env, e.tls)
 	return e, nil

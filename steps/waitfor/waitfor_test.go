@@ -249,6 +249,7 @@ func TestALookHasATimeLimit(t *testing.T) {
 func TestUnusableFilesOfTheOptionsFailAtOnce(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "junk"), "junk")
+	write(t, filepath.Join(root, "blank"), "\n")
 	for _, c := range []struct {
 		options steptest.Options
 		kind    fault.Kind
@@ -259,6 +260,7 @@ func TestUnusableFilesOfTheOptionsFailAtOnce(t *testing.T) {
 		{steptest.Options{"target=https://127.0.0.1", "cert-file=/junk", "key-file=/absent"}, fault.NoInput, "read /absent"},
 		{steptest.Options{"target=https://127.0.0.1", "cert-file=/junk", "key-file=/junk"}, fault.Data, "read /junk and /junk"},
 		{steptest.Options{"target=redis://127.0.0.1", "password-from=env:ABSENT"}, fault.NoInput, "ABSENT is not set"},
+		{steptest.Options{"target=redis://127.0.0.1", "password-from=file:/blank"}, fault.Data, "the password of file:/blank is empty"},
 		{steptest.Options{"target=http://127.0.0.1", "header-from=A=env:ABSENT"}, fault.NoInput, "header A: "},
 		{steptest.Options{"target=http://127.0.0.1", "header-from=A=env:BAD"}, fault.Data, "the value of env:BAD"},
 	} {
