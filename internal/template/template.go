@@ -62,19 +62,33 @@ func (e *Engine) RenderFile(ctx context.Context, path string) ([]byte, error) {
 //
 // An error of the template is Data, unless a function gave another kind; of a context that ended it is the context's.
 func (e *Engine) Render(ctx context.Context, name, text string) ([]byte, error) {
-	if len(text) > MaxText {
-		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
-	}
 	r := &rendering{ctx: ctx}
-	t, err := template.New(name).Option("missingkey=error").Funcs(r.guarded(builtin(e), e.Funcs)).Parse(text)
+	t, err := e.parse(r, name, text)
 	if err != nil {
-		return nil, explain(name, err)
+		return nil, err
 	}
 	guardTree(t)
 	if err := t.Execute(&r.output, map[string]any{}); err != nil {
 		return nil, explain(name, err)
 	}
 	return r.output.Bytes(), nil
+}
+
+// Check returns what Render would find wrong before it begins: an unknown function, a missing end. It does no I/O.
+func (e *Engine) Check(name, text string) error {
+	_, err := e.parse(&rendering{}, name, text)
+	return err
+}
+
+func (e *Engine) parse(r *rendering, name, text string) (*template.Template, error) {
+	if len(text) > MaxText {
+		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
+	}
+	t, err := template.New(name).Option("missingkey=error").Funcs(r.guarded(builtin(e), e.Funcs)).Parse(text)
+	if err != nil {
+		return nil, explain(name, err)
+	}
+	return t, nil
 }
 
 // readFile reads a file of at most MaxText bytes. It opens no pipe or device, which might never end.
