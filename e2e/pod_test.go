@@ -42,7 +42,7 @@ steps:
   - render: {template: %[4]s/node.toml.tmpl, dest: %[4]s/node.toml, mode: "0640"}
   - write-file: {path: %[4]s/password, from: env:PGPASSWORD, mode: "0400"}
   - install: {dir: %[4]s}
-- touch: {path: [%[4]s/log/app/ready]}
+- touch: {path: [%[4]s/log/app/ready], mode: "0640"}
 - exec: {command: [sh, -c, 'cat "$0/node.toml"', %[4]s]}
 `, p.Addr, port, servers.User, dir, owner)
 	command := slipway.Command{
@@ -65,7 +65,7 @@ steps:
 	}
 	prepared := snapshot(t, dir)
 	for _, want := range []string{
-		"log drwxr-x---", "log/app drwxr-x---", "log/app/ready -rw-r--r--", "node.toml -rw-r-----",
+		"log drwxr-x---", "log/app drwxr-x---", "log/app/ready -rw-r-----", "node.toml -rw-r-----",
 		"password -r--------", "slipway -rwxr-xr-x",
 	} {
 		if !strings.Contains("\n"+prepared, "\n"+want+" ") {
