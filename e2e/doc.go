@@ -7,5 +7,6 @@
 //
 //	./deps.sh && go test ./...
 //
-// as root or as an ordinary user; a test that needs root says so when it is skipped. It runs on Linux.
+// as root or as an ordinary user; a test that needs root says so when it is skipped. SLIPWAY_E2E_BINARY names a binary
+// to test instead of the one built from this checkout, SLIPWAY_E2E_CACHE the folder of built tools. It runs on Linux.
 package e2e
