@@ -87,6 +87,14 @@ func fromYAML(s string) (any, error) {
 	if err := parsable(s); err != nil {
 		return nil, err
 	}
+	// The parser takes about a kilobyte for each node, however short: 500 MiB for one of 1 MiB.
+	nodes := 0
+	for _, separator := range []string{":", ",", "\n", "[", "{"} {
+		nodes += strings.Count(s, separator)
+	}
+	if nodes > MaxNodes {
+		return nil, fault.New(fault.Data, "the YAML has over %d colons, commas, brackets and lines", MaxNodes)
+	}
 	var documents []any
 	if err := yaml.Load([]byte(s), &documents, yaml.WithAllDocuments()); err != nil {
 		if at := place.FindStringSubmatch(err.Error()); at != nil {
@@ -135,8 +143,8 @@ func fromTOML(s string) (any, error) {
 
 // parsable bounds what is parsed: a parser takes many times as much memory as its text.
 func parsable(s string) error {
-	if len(s) > MaxText {
-		return fault.New(fault.Data, "the text is over %d bytes", MaxText)
+	if len(s) > MaxParsed {
+		return fault.New(fault.Data, "the text is over %d bytes", MaxParsed)
 	}
 	return nil
 }

@@ -111,5 +111,5 @@ Where the two differ, the order of arguments is:
 
 **What is missing is an error**, with the template's line: a key that a dict does not have, an unset variable, a nil that
 would be printed. For a key that may be missing write {{ if hasKey $d "k" }} or {{ index $d "k" | default "x" }}.
-A template may have 1 MiB and make 8 MiB; its loops may go round a million times.
+A template may have 1 MiB and make 8 MiB; a text to parse may have 256 KiB; loops may go round a million times.
 `

@@ -33,6 +33,8 @@ const (
 	MaxText   = 1 << 20   // bytes of a template, and of a file that one reads
 	MaxOutput = 8 << 20   // bytes of the result
 	MaxValue  = 4 << 20   // bytes of the arguments of one call together, and of its result
+	MaxParsed = 256 << 10 // bytes of a text that fromJSON, fromYAML or fromTOML reads
+	MaxNodes  = 32_768    // colons, commas, brackets and line feeds of a text that fromYAML reads
 	MaxRounds = 1_000_000 // rounds of all loops together
 	MaxDepth  = 500       // templates within templates, and lists and dicts within each other
 	MaxSeq    = 100_000   // numbers of one seq

@@ -265,12 +265,16 @@ func TestNothingRunsAway(t *testing.T) {
 		{"doubling list", `{{ $x := "x" }}{{ range 100 }}{{ $x = list $x $x }}{{ end }}`, `t:1:38: <list $x $x>: the arguments are over 4194304 bytes`},
 		{"deep list", `{{ $x := "x" }}{{ range 1000 }}{{ $x = list $x }}{{ end }}`, `t:1:39: <list $x>: the arguments are nested over 500 deep`},
 		{"deep JSON", `{{ repeat 9999 "[" | fromJSON }}`, `t:1:21: <fromJSON>: it is not JSON: it ends too early`},
-		{"deep TOML", `{{ printf "a = %s" (repeat 900000 "[") | fromTOML }}`, ""},
-		{"deep YAML", `{{ repeat 900000 "[" | fromYAML }}`, ""},
+		{"deep TOML", `{{ printf "a = %s" (repeat 200000 "[") | fromTOML }}`, ""},
+		{"deep YAML", `{{ repeat 20000 "[" | fromYAML }}`, "t:1:22: <fromYAML>: it is not YAML at line 1"},
 		{"wide printf", `{{ printf "%99999d" 1 }}`, `t:1:3: <printf "%99999d" 1>: a width of over 999, or one by *, is not possible`},
 		{"wide printf by argument", `{{ printf "%*d" 99999 1 }}`, `t:1:3: <printf "%*d" 99999 1>: a width of over 999, or one by *, is not possible`},
 		{"many verbs", `{{ printf (repeat 10000 "%[1]s") (repeat 10000 "x") }}`, `t:1:3: <printf (repeat 10000 "%[1]s") (repeat 10000 "x")>: the result is over 4194304 bytes`},
-		{"large text to parse", `{{ repeat 2000000 " " | fromYAML }}`, `t:1:24: <fromYAML>: the text is over 1048576 bytes`},
+		{"large text to parse", `{{ repeat 300000 " " | fromYAML }}`, `t:1:23: <fromYAML>: the text is over 262144 bytes`},
+		{
+			"dense YAML", `{{ repeat 40000 "a," | printf "[%s]" | fromYAML }}`,
+			"t:1:39: <fromYAML>: the YAML has over 32768 colons, commas, brackets and lines",
+		},
 		{"large template", strings.Repeat("x", template.MaxText+1), "t: the template is over 1048576 bytes"},
 	}
 	for _, test := range tests {
