@@ -72,10 +72,9 @@ func (w *World) env(ctx context.Context, l *life) *step.Env {
 		Chown:   chown,
 		ChownAt: chownAt,
 		Retry: func(ctx context.Context, part string, attempt func(context.Context) error) error {
-			return retrying(ctx, l.task.Policy, part, l.retry, func(ctx context.Context) error {
-				l.attempt()
+			return retrying(ctx, l.task.Policy, part, l.retry, l.counting(func(ctx context.Context) error {
 				return recovering(ctx, attempt)
-			})
+			}))
 		},
 		Report: l.progress,
 		Output: l.output,

@@ -149,9 +149,10 @@ func explain(ctx context.Context, t *plan.Task, err error) (State, error) {
 	return Failed, fmt.Errorf("%s: %w", t.ID, err)
 }
 
-// joined puts the last cause behind the reason for the end, unless it says no more than that the context ended.
+// joined puts the last cause behind the reason for the end, unless it says no more than that the context ended. One that
+// wraps that, such as a dial that timed out, says what was being done.
 func joined(reason, last error) error {
-	if isContextError(last) {
+	if last == context.Canceled || last == context.DeadlineExceeded {
 		return reason
 	}
 	return fmt.Errorf("%w: %w", reason, last)

@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,6 +117,10 @@ func TestTimeoutKeepsTheLastCause(t *testing.T) {
 	}{
 		{"retries", 0, step.Policy{Timeout: 2 * time.Second, Retries: step.Forever, Backoff: 100 * time.Millisecond}, always(refused), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
 		{"hanging", 0, step.Policy{Timeout: 2 * time.Second}, untilEnd, "x: timed out after 2s", 69},
+		{"hanging dial", 0, step.Policy{Timeout: 2 * time.Second}, func(ctx context.Context, _ *step.Env) error {
+			<-ctx.Done()
+			return fmt.Errorf("dial tcp db:5432: %w", ctx.Err())
+		}, "x: timed out after 2s: dial tcp db:5432: context deadline exceeded", 69},
 		{"deadline", time.Second, step.Policy{Timeout: 2 * time.Second, Retries: step.Forever, Backoff: 100 * time.Millisecond}, always(refused), "x: the plan's deadline of 1s has passed: dial tcp db:5432: connection refused", 69},
 		{"hanging at last", 0, step.Policy{Timeout: 2 * time.Second, Retries: 1, Backoff: time.Second}, failThenHang(refused), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
 		{"final", 0, step.Policy{Timeout: 2 * time.Second, Retries: 5, Backoff: time.Second}, always(fault.New(fault.Data, "wrong")), "x: wrong", 65},
@@ -225,6 +230,9 @@ func TestPartsAreRetriedEachOnItsOwn(t *testing.T) {
 		result := (&run.Runner{Observer: observer}).Run(t.Context(), &plan.Plan{Root: plan.Sequence{x}})
 		if result.Err != nil {
 			t.Fatal(result.Err)
+		}
+		if got := result.Tasks[x].Attempts; got != 4 {
+			t.Errorf("attempts: got %d, want 4", got)
 		}
 		if diff := cmp.Diff(observer.lines, []string{"start x", "retry x/a 503", "retry x/b 503", "end x done"}); diff != "" {
 			t.Error(diff)

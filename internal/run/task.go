@@ -19,13 +19,12 @@ func (e *execution) task(ctx context.Context, t *plan.Task) error {
 	err := limited(ctx, t.Policy, func(ctx context.Context) error {
 		env := e.World.env(ctx, life)
 		attempt := func(ctx context.Context) error {
-			life.attempt()
 			return recovering(ctx, func(ctx context.Context) error { return t.Step.Run(ctx, env) })
 		}
 		if t.Policy.Parts {
 			return attempt(ctx)
 		}
-		return retrying(ctx, t.Policy, "", life.retry, attempt)
+		return retrying(ctx, t.Policy, "", life.retry, life.counting(attempt))
 	}, func(ctx context.Context, err error) error {
 		state, err := explain(ctx, t, err)
 		life.end(state, err)
@@ -52,11 +51,14 @@ func (l *life) start() {
 	}
 }
 
-// attempt counts an attempt of the step, or of one of its parts.
-func (l *life) attempt() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.result.Attempts++
+// counting counts the attempts of the step, or of one of its parts.
+func (l *life) counting(attempt func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		l.mu.Lock()
+		l.result.Attempts++
+		l.mu.Unlock()
+		return attempt(ctx)
+	}
 }
 
 // retry tells that an attempt failed and will be made again.
