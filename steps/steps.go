@@ -6,9 +6,12 @@ import (
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
+	"github.com/slipway-init/slipway/steps/install"
 	"github.com/slipway-init/slipway/steps/mkdir"
+	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/touch"
 	"github.com/slipway-init/slipway/steps/waitfor"
+	"github.com/slipway-init/slipway/steps/writefile"
 )
 
 // All returns every kind, in the order in which help lists them.
@@ -19,6 +22,9 @@ func All() []step.Kind {
 		chown.Kind,
 		chmod.Kind,
 		touch.Kind,
+		writefile.Kind,
+		render.Kind,
 		exec.Kind,
+		install.Kind,
 	}
 }

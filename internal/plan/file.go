@@ -16,8 +16,12 @@ import (
 	"github.com/slipway-init/slipway/internal/step"
 )
 
-// MaxFile bounds a plan file, in bytes: 1 MiB, the most a ConfigMap holds.
-const MaxFile = 1 << 20
+// MaxFile bounds a plan file, in bytes: 256 KiB.
+const MaxFile = 256 << 10
+
+// maxSeparators bounds how many nodes a plan file may have, before it is read: the parser takes about 1 KiB for each, and a
+// container has 64 MiB.
+const maxSeparators = 20_000
 
 // The keys of a plan file that are not steps.
 const (
@@ -30,7 +34,7 @@ const (
 // maxDepth bounds how deep groups stand in groups, and maxNodes how much aliases may unfold to.
 const (
 	maxDepth = 64
-	maxNodes = 50_000
+	maxNodes = 20_000
 )
 
 // ParseFile reads a plan in YAML or JSON. Name stands before each position. The error, of kind Usage, is a Faults
@@ -61,6 +65,14 @@ func (f *file) start() Pos { return Pos{File: f.name, Line: 1, Column: 1} }
 func (f *file) document(data []byte) *yaml.Node {
 	if len(data) > MaxFile {
 		f.faults.add(f.start(), "the plan has over %d bytes", MaxFile)
+		return nil
+	}
+	separators := 0
+	for _, separator := range []string{":", ",", "\n", "[", "{"} {
+		separators += bytes.Count(data, []byte(separator))
+	}
+	if separators > maxSeparators {
+		f.faults.add(f.start(), "the plan has over %d colons, commas, brackets and lines", maxSeparators)
 		return nil
 	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithUniqueKeys(false))

@@ -79,10 +79,11 @@ func (e *eye) look(ctx context.Context, t target) error {
 		return fault.New(fault.Unavailable, "is still there")
 	case err == nil:
 		return nil
-	case ctx.Err() != nil: // cut short: an earlier look's failure says more
-		return ctx.Err()
-	case limited.Err() != nil:
-		return fault.New(fault.Unavailable, "no answer within %s", e.lookTimeout)
+	case over(ctx): // cut short: an earlier look's failure says more
+		return context.DeadlineExceeded
+	case over(limited):
+		return fault.Hint(fault.New(fault.Unavailable, "no answer within %s", e.lookTimeout),
+			"packets may be dropped on the way: look at NetworkPolicies, and at the endpoints of the Service")
 	}
 	if _, certain := errors.AsType[goneError](err); certain && e.not {
 		return nil
@@ -91,6 +92,13 @@ func (e *eye) look(ctx context.Context, t target) error {
 		return err
 	}
 	return fault.As(fault.Unavailable, err)
+}
+
+// over reports whether ctx has ended, or is about to: a dial looks at the deadline itself, and may be ahead of the
+// context's timer.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || (ok && !time.Now().Before(deadline))
 }
 
 // plain returns err in the words that tell most: "connection refused" for "dial tcp 10.0.0.7:5432: connect: connection
@@ -130,7 +138,10 @@ func networkError(t target, op *net.OpError) error {
 	if op.Addr != nil && t.scheme.form != filePath && op.Addr.String() != t.address() {
 		err = fmt.Errorf("%s: %w", op.Addr, cause)
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fault.Hint(goneError{err}, "nothing listens there: is the server up, and is this its port?")
+	case errors.Is(err, fs.ErrNotExist):
 		return goneError{err}
 	}
 	return err
@@ -145,7 +156,8 @@ func (e *eye) unresolved(ctx context.Context, failure *net.DNSError) error {
 		}
 	}
 	if failure.IsNotFound {
-		return gone("the name %s does not exist", failure.Name)
+		return fault.Hint(gone("the name %s does not exist", failure.Name),
+			"is it spelled right? a Service in another namespace is SERVICE.NAMESPACE, and a headless one has no address before a pod is ready")
 	}
 	if failure.IsTimeout {
 		return fault.New(fault.Unavailable, "DNS does not answer for %s", failure.Name)

@@ -4,12 +4,14 @@ package opt
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/step"
@@ -205,9 +207,10 @@ func (r Ref) Read(env *step.Env) ([]byte, error) {
 		}
 		return []byte(value), nil
 	case "file":
-		f, err := os.Open(env.Path(r.name))
+		// Without waiting for a writer, if somebody has put a named pipe there.
+		f, err := os.OpenFile(env.Path(r.name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", r.name, err)
+			return nil, fmt.Errorf("read %s: %w", r.name, errors.Unwrap(err))
 		}
 		defer f.Close()
 		value, err := io.ReadAll(io.LimitReader(f, MaxRef+1))
