@@ -9,10 +9,7 @@ import (
 // TestPagesSayWhatIsTrue dry-runs the plans, containers and command lines that stand in the pages.
 func TestPagesSayWhatIsTrue(t *testing.T) {
 	schema := compile(t)
-	pages := []string{"../README.md"}
-	for _, path := range files(t, ".md") {
-		pages = append(pages, path)
-	}
+	pages := append(files(t, ".md"), "../README.md")
 	plans, containers, commands := 0, 0, 0
 	for _, page := range pages {
 		for _, b := range blocks(read(t, page)) {

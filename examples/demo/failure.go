@@ -16,7 +16,7 @@ var failure = scene{
 	show: func(s *stage, r result) error {
 		s.say("\n%s", s.bold("The termination message, as kubectl describe shows it"))
 		s.quote(r.report)
-		for _, want := range []string{"timed out after 1s", "connection refused", "exit=69"} {
+		for _, want := range []string{"timed out after 1s", "connection refused", "hint: ", "exit=69"} {
 			if !strings.Contains(r.report, want) {
 				return fmt.Errorf("the termination message does not say %q", want)
 			}

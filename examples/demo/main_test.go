@@ -57,6 +57,7 @@ func TestTheStoryIsTold(t *testing.T) {
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
+		`│ hint: `,
 		`3 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
