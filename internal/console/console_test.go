@@ -36,7 +36,7 @@ func TestTextIsForPeople(t *testing.T) {
 	story(console.New(&out, console.Text, slog.LevelInfo))
 	const want = `· wait-for: started
 · render: started
-· wait-for: trying again attempt=1 delay=0.02s part=tcp://db:5432
+· wait-for: trying again attempt=1 delay=20ms part=tcp://db:5432
     error: connection refused
 ✔ wait-for: done duration=1.2s attempts=3 waited="1 s"
 ✘ render: failed duration=0s attempts=1 reason=data

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 )
 
@@ -50,7 +51,7 @@ func (h *textHandler) Handle(_ context.Context, record slog.Record) error {
 		case "error", "hint", "stack":
 			below.WriteString("\n    " + a.Key + ": " + strings.ReplaceAll(printable(value), "\n", "\n      "))
 		case "duration", "delay":
-			fmt.Fprintf(&facts, " %s=%.3gs", a.Key, a.Value.Float64())
+			facts.WriteString(" " + a.Key + "=" + short(a.Value.Float64()).String())
 		default:
 			facts.WriteString(" " + a.Key + "=" + quoted(value))
 		}
@@ -78,6 +79,18 @@ func sign(record slog.Record) string {
 		return "✔"
 	}
 	return "·"
+}
+
+// short returns a number of seconds with as many digits as people read.
+func short(seconds float64) time.Duration {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
 }
 
 // quoted returns value as it stands behind "key=": quoted where it would run into its neighbours.
