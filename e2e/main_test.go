@@ -14,7 +14,9 @@ func TestMain(m *testing.M) {
 	missing := tools.Missing()
 	switch {
 	case len(missing) == 0:
-		os.Exit(m.Run())
+		code := m.Run()
+		tools.Clean()
+		os.Exit(code)
 	case os.Geteuid() != 0 && os.Getenv("CI") == "":
 		fmt.Printf("e2e is skipped: not installed: %s (root can run e2e/deps.sh)\n", strings.Join(missing, ", "))
 	default:

@@ -99,20 +99,19 @@ func buildSlipway() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := cache()
-	if err != nil {
+	if err := os.MkdirAll(own(), 0o755); err != nil {
 		return "", err
 	}
-	// Two checkouts, and two users of one cache, must not replace each other's binary in the middle of a run; go build
-	// is quick when nothing has changed.
-	path := filepath.Join(dir, "slipway-"+short([]byte(root)), "slipway")
-	unlock, err := lock(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
+	path := filepath.Join(own(), "slipway")
 	return path, build(filepath.Dir(root), "./cmd/slipway", path)
 }
+
+// own is the folder of the binary under test. Each process has its own, because another run, of sources that have
+// changed, must not replace the binary in the middle of this one.
+func own() string { return filepath.Join(os.TempDir(), fmt.Sprintf("slipway-e2e-%d", os.Getpid())) }
+
+// Clean removes the binary under test. Call it after the last test.
+func Clean() { _ = os.RemoveAll(own()) }
 
 // Built returns the path of a tool below e2e/tools, building it into the cache when no process has done so before.
 func Built(t testing.TB, name string) string {
@@ -205,11 +204,6 @@ func sourceKey(dir string) (string, error) {
 		return err
 	})
 	return hex.EncodeToString(sum.Sum(nil))[:12], err
-}
-
-func short(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])[:12]
 }
 
 // moduleRoot returns the folder of the e2e module, which tests run in or below.
