@@ -202,7 +202,7 @@ func explain(path string, err error) error {
 	dir := filepath.Dir(path)
 	switch {
 	case errors.Is(err, syscall.ENOENT):
-		return fault.Hint(told, "create %s in an earlier step (mkdir %s then …), or mount a volume there", dir, dir)
+		return fault.Hint(told, "make the folder in an earlier step (mkdir DIR then …), or mount a volume there")
 	case errors.Is(err, syscall.EROFS):
 		return fault.Hint(told, "mount a writable volume, such as an emptyDir, at %s", dir)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

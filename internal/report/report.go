@@ -7,6 +7,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -60,12 +61,26 @@ func Compose(p *plan.Plan, result run.Result, traceID string) []byte {
 	return b.bytes()
 }
 
-// Fault returns the report of a run that ended before anything ran.
+// Fault returns the report of a run that ended before anything ran. Of a plan's faults the first one leads.
 func Fault(err error) []byte {
-	var b builder
-	b.cause(err)
+	var (
+		b      builder
+		faults plan.Faults
+	)
+	if errors.As(err, &faults) && len(faults) > 0 {
+		first := fmt.Errorf("%s: %s", faults[0].Pos, faults[0].Message)
+		if len(faults) > 1 {
+			first = fmt.Errorf("%d faults in the plan: %w", len(faults), first)
+		}
+		b.cause(fault.Hint(first, "%s", faults[0].Hint))
+	} else {
+		b.cause(err)
+	}
 	b.fact("exit", strconv.Itoa(fault.ExitCode(err)))
 	b.fact("reason", fault.KindOf(err).String())
+	for _, f := range faults[min(len(faults), 1):] {
+		b.line(shorten(oneLine(fmt.Sprintf("%s: %s", f.Pos, f.Message)), maxCause))
+	}
 	return b.bytes()
 }
 

@@ -44,6 +44,22 @@ mkdir: pending
 	}
 }
 
+func TestOfManyFaultsTheFirstLeads(t *testing.T) {
+	got := report.Fault(fault.As(fault.Usage, plan.Faults{
+		{Pos: plan.Pos{File: "p.yaml", Line: 2, Column: 3}, Message: `there is no step "mkdri"`, Hint: "did you mean mkdir?"},
+		{Pos: plan.Pos{File: "p.yaml", Line: 4, Column: 3}, Message: "mkdir: no path is given"},
+	}))
+	const want = `2 faults in the plan: p.yaml:2:3: there is no step "mkdri"
+hint: did you mean mkdir?
+exit=64
+reason=usage
+p.yaml:4:3: mkdir: no path is given
+`
+	if diff := cmp.Diff(string(got), want); diff != "" {
+		t.Errorf("(- got, + want):\n%s", diff)
+	}
+}
+
 func TestSuccessTellsOutputs(t *testing.T) {
 	clone := &plan.Task{ID: "git-clone"}
 	got := report.Compose(&plan.Plan{Root: plan.Sequence{clone}}, run.Result{
