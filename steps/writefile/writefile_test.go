@@ -138,7 +138,7 @@ func TestFailures(t *testing.T) {
 			"no file",
 			steptest.Options{"path=/f", "from=file:/none"},
 			nil,
-			fault.NoInput, "write-file: read /none: open ROOT/none: no such file or directory",
+			fault.NoInput, "write-file: read /none: no such file or directory",
 		},
 		{
 			"too much",
