@@ -92,9 +92,10 @@ func (s taskSpan) end(result TaskResult) {
 // tracedDial wraps dial in a client span.
 func (l *life) tracedDial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if !l.span.IsRecording() || l.mayBeOrphan(ctx) {
+		if !l.span.IsRecording() || ctx.Value(doomed{}) != nil {
 			return dial(ctx, network, addr)
 		}
+		spared := l.spared()
 		ctx, span := l.clientSpan(ctx, "dial", attribute.String("network.transport", transportName(network)))
 		span.SetAttributes(serverAttributes(network, addr)...)
 		conn, err := dial(ctx, network, addr)
@@ -103,17 +104,18 @@ func (l *life) tracedDial(dial func(context.Context, string, string) (net.Conn, 
 		} else {
 			failSpan(span, fault.KindOf(err).String(), err.Error())
 		}
-		l.endClientSpan(span, err != nil)
+		l.endClientSpan(span, err != nil, spared)
 		return conn, err
 	}
 }
 
-// mayBeOrphan reports whether ctx belongs to a request whose span will be dropped if it fails: the dials below
-// it would be left without their parent.
-func (l *life) mayBeOrphan(ctx context.Context) bool {
-	parent := trace.SpanContextFromContext(ctx)
-	return l.span.failed.Load() >= maxFailedClientSpans && parent.IsValid() && !parent.Equal(l.span.SpanContext())
-}
+// spared reports whether a client span that begins now is kept even if it fails. That is decided when it begins, because
+// the dials below a request end before it does, and would be left without their parent if it were dropped after all.
+// Those that are under way together may so go over the bound together.
+func (l *life) spared() bool { return l.span.failed.Load() < maxFailedClientSpans }
+
+// doomed marks the context of a request whose span is dropped if it fails.
+type doomed struct{}
 
 // transportName returns a network of package net in the words of the semantic conventions.
 func transportName(network string) string {
@@ -161,9 +163,12 @@ func failSpan(span trace.Span, errorType, message string) {
 	span.SetStatus(codes.Error, message)
 }
 
-// endClientSpan ends span; beyond the bound a failed one is dropped, which is what not ending it means.
-func (l *life) endClientSpan(span trace.Span, failed bool) {
-	if failed && l.span.failed.Add(1) > maxFailedClientSpans {
+// endClientSpan ends span; a failed one that is not spared is dropped, which is what not ending it means.
+func (l *life) endClientSpan(span trace.Span, failed, spared bool) {
+	if failed {
+		l.span.failed.Add(1)
+	}
+	if failed && !spared {
 		return
 	}
 	span.End()
@@ -185,7 +190,11 @@ func (t *tracedTransport) RoundTrip(request *http.Request) (*http.Response, erro
 		return t.base.RoundTrip(propagated(request.Context(), request))
 	}
 	name, attributes := requestAttributes(request)
+	spared := t.life.spared()
 	ctx, span := t.life.clientSpan(request.Context(), name, attributes...)
+	if !spared {
+		ctx = context.WithValue(ctx, doomed{}, true)
+	}
 	response, err := t.base.RoundTrip(propagated(ctx, request))
 	switch {
 	case err != nil:
@@ -196,7 +205,7 @@ func (t *tracedTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	if err == nil {
 		span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
 	}
-	t.life.endClientSpan(span, err != nil || response.StatusCode >= 400)
+	t.life.endClientSpan(span, err != nil || response.StatusCode >= 400, spared)
 	return response, err
 }
 

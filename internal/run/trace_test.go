@@ -302,6 +302,38 @@ func TestFailedClientSpansAreBounded(t *testing.T) {
 	}
 }
 
+// A request whose dial was told of is told of too, though others used the bound up before it failed.
+func TestNoSpanLosesItsParentToTheBound(t *testing.T) {
+	const more = 40
+	busy, used := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(busy)
+		<-used
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+	got := traced(t, run.World{}, task("wait", step.Policy{}, func(ctx context.Context, env *step.Env) error {
+		answered := make(chan error)
+		go func() { answered <- request(ctx, env, "GET", server.URL) }()
+		<-busy
+		for range more {
+			if _, err := env.Dial(ctx, "unix", "/nowhere"); err == nil {
+				return errors.New("there is a socket /nowhere")
+			}
+		}
+		close(used)
+		return <-answered
+	}))
+	counts := make(map[string]int)
+	for _, span := range got {
+		counts[span.Name+" below "+span.Parent]++
+	}
+	want := map[string]int{"wait below root": 1, "GET below wait": 1, "dial below GET": 1, "dial below wait": 16}
+	if diff := cmp.Diff(counts, want); diff != "" {
+		t.Errorf("spans (- got, + want):\n%s", diff)
+	}
+}
+
 // What comes after slipway sees slipway's span as its parent, and the caller's when slipway makes none.
 func TestTraceContextIsHandedOn(t *testing.T) {
 	parent := trace.NewSpanContext(trace.SpanContextConfig{
