@@ -22,7 +22,7 @@ build: ## Build bin/slipway, static
 
 .PHONY: demo
 demo: ## Run a whole chain against small real servers (FULL=1: those that take minutes to build, too)
-	@$(GO) run -trimpath -buildvcs=false ./examples/demo $(if $(FULL),-full)
+	@CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./examples/demo $(if $(FULL),-full)
 
 # The race detector needs a C compiler; where there is none the tests run without it, and say so.
 RACE := $(shell command -v gcc cc clang >/dev/null 2>&1 && echo -race)
