@@ -51,7 +51,7 @@ func prepare(ctx context.Context, quick bool) (*bench, error) {
 
 // build builds a package of the module at dir, without cgo.
 func (b *bench) build(dir, pkg, ldflags, path string) error {
-	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags="+ldflags, "-o", path, pkg)
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags=grpcnotrace", "-ldflags="+ldflags, "-o", path, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if output, err := cmd.CombinedOutput(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/slipway-init/slipway/e2e/internal/tools"
 )
 
 // waiter is a program that waits for something on a port of 127.0.0.1.
@@ -67,16 +69,20 @@ func (b *bench) waiters() (found []waiter, notes []string, err error) {
 	return append(found, loops...), notes, err
 }
 
-// program returns the path of a rival: the one that a variable names, or the one in PATH.
+// program returns the path of a rival: the one that a variable names, the one in PATH, or one that is built from
+// e2e/tools. wait4x is not there: no module proxy has it.
 func program(name, variable string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
 		return filepath.Abs(path)
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("%s could not be had: it is not in PATH, and %s does not name it", name, variable)
+	if path, err := exec.LookPath(name); err == nil {
+		return filepath.Abs(path)
 	}
-	return filepath.Abs(path)
+	path, err := tools.Build(name)
+	if err != nil {
+		return "", fmt.Errorf("%s could not be had: it is not in PATH, %s does not name it, and: %w", name, variable, err)
+	}
+	return path, nil
 }
 
 // loops returns the shell loops that people write: with a sleep of 2 s, and with one of 1 s, which is the default tick of

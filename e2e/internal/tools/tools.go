@@ -76,6 +76,7 @@ var (
 
 // pkgs names the package to build of each module below e2e/tools.
 var pkgs = map[string]string{
+	"dockerize": "github.com/jwilder/dockerize",
 	"otelcol":   ".",
 	"toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server",
 }
@@ -116,15 +117,24 @@ func Clean() { _ = os.RemoveAll(own()) }
 // Built returns the path of a tool below e2e/tools, building it into the cache when no process has done so before.
 func Built(t testing.TB, name string) string {
 	t.Helper()
-	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return buildTool(name) }))
-	path, err := once.(func() (string, error))()
+	path, err := Build(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
+// Build is Built for programs that are no tests.
+func Build(name string) (string, error) {
+	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return buildTool(name) }))
+	return once.(func() (string, error))()
+}
+
 func buildTool(name string) (string, error) {
+	pkg, ok := pkgs[name]
+	if !ok {
+		return "", fmt.Errorf("e2e/tools has no %s", name)
+	}
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
@@ -147,13 +157,13 @@ func buildTool(name string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	return path, build(source, pkgs[name], path)
+	return path, build(source, pkg, path)
 }
 
 // build builds one package of the module at dir and publishes the binary by rename.
 func build(dir, pkg, path string) error {
 	fresh := path + ".new"
-	cmd := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, pkg)
+	cmd := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags=grpcnotrace", "-ldflags=-s -w", "-o", fresh, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "PWD="+dir)
 	if output, err := cmd.CombinedOutput(); err != nil {
