@@ -62,7 +62,7 @@ lint: ## gofumpt, vet, staticcheck, deadcode, and a build for macOS
 	@staticcheck=$$($(GO) tool -n staticcheck) && cd e2e && $$staticcheck ./...
 
 .PHONY: check
-check: lint test e2e ## What CI runs
+check: lint test e2e ## What to run before a commit
 
 .PHONY: man
 man: ## Man pages in dist/man

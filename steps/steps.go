@@ -14,7 +14,7 @@ import (
 	"github.com/slipway-init/slipway/steps/writefile"
 )
 
-// All returns every kind, in the order in which help lists them.
+// All returns every kind, in the order in which "slipway steps" lists them.
 func All() []step.Kind {
 	return []step.Kind{
 		waitfor.Kind,
