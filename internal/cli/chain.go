@@ -35,8 +35,7 @@ func (a *app) stepCommand(kind step.Kind) *cobra.Command {
 		},
 		ValidArgsFunction: a.completeChain,
 	}
-	flags, _ := plan.Options(kind.New(), kind.Policy)
-	flags.VisitAll(func(flag *pflag.Flag) { command.Flags().AddFlag(flag) })
+	plan.Options(kind).VisitAll(func(flag *pflag.Flag) { command.Flags().AddFlag(flag) })
 	command.Flags().SortFlags = false
 	return command
 }
@@ -189,8 +188,7 @@ func (a *app) completeChain(cmd *cobra.Command, args []string, toComplete string
 		case current == "":
 			words = append(words, kind.Name+"\t"+kind.Short)
 		case kind.Name == current && strings.HasPrefix(toComplete, "-"):
-			flags, _ := plan.Options(kind.New(), kind.Policy)
-			flags.VisitAll(func(flag *pflag.Flag) { words = append(words, "--"+flag.Name+"\t"+flag.Usage) })
+			plan.Options(kind).VisitAll(func(flag *pflag.Flag) { words = append(words, "--"+flag.Name+"\t"+flag.Usage) })
 		}
 	}
 	if current == "" || strings.HasPrefix(toComplete, "-") {

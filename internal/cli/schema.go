@@ -66,9 +66,8 @@ func Schema(kinds []step.Kind) map[string]any {
 
 // kindSchema is the schema of one kind's options.
 func kindSchema(kind step.Kind) object {
-	flags, _ := plan.Options(kind.New(), kind.Policy)
 	properties := object{}
-	flags.VisitAll(func(flag *pflag.Flag) { properties[flag.Name] = flagSchema(flag) })
+	plan.Options(kind).VisitAll(func(flag *pflag.Flag) { properties[flag.Name] = flagSchema(flag) })
 	return object{
 		"type":                 []string{"object", "null"},
 		"description":          kind.Short,

@@ -103,7 +103,7 @@ func (c *chain) step() Node {
 	for !c.over() {
 		word := c.word()
 		switch {
-		case word == "--" && len(d.task.Kind.Args) > 0 && d.task.Kind.Args[0] == "--":
+		case word == "--" && takesRest(d.task.Kind):
 			for c.next++; c.next < len(c.args); c.next++ {
 				args, positions = append(args, c.word()), append(positions, c.pos())
 			}
@@ -113,9 +113,9 @@ func (c *chain) step() Node {
 			c.next++
 		case strings.HasPrefix(word, "-") && word != "-":
 			c.option(d)
-		case len(d.task.Kind.Args) > 0 && d.task.Kind.Args[0] == "--":
+		case takesRest(d.task.Kind):
 			d.broken = true
-			c.faults.add(c.pos(), "%s: %q stands before the \"--\"", d.task.Kind.Name, shorten(word)).Hint = usage(d.task.Kind)
+			c.faults.add(c.pos(), `%s: %q stands before the "--"`, d.task.Kind.Name, shorten(word)).Hint = usage(d.task.Kind)
 			c.skip()
 		default:
 			args, positions = append(args, word), append(positions, c.pos())
@@ -218,7 +218,7 @@ func (p *Plan) Args() ([]string, error) {
 func taskArgs(t *Task) ([]string, error) {
 	args := []string{t.Kind.Name}
 	rest := ""
-	if len(t.Kind.Args) > 1 && t.Kind.Args[0] == "--" {
+	if takesRest(t.Kind) {
 		rest = strings.TrimSuffix(t.Kind.Args[1], "...")
 	}
 	for flag := range t.given() {

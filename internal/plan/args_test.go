@@ -84,6 +84,9 @@ func TestChainFaultsAreToldAtOnce(t *testing.T) {
 		{"make /a and make /ab and make /b/../a", []string{
 			`argument 7: make#3 and make (argument 1) may run at the same time and both write /b/../a | put one after the other with "then", or in a sequence`,
 		}},
+		{"make /a /b and make /b /a", []string{ // of several paths, the first that the user wrote
+			`argument 5: make#2 and make (argument 1) may run at the same time and both write /b | put one after the other with "then", or in a sequence`,
+		}},
 		{"do --replace then make /a", []string{"argument 1: do replaces the process and must be the last step, with none beside it"}},
 		{"make /a and do --replace -- x", []string{"argument 4: do replaces the process and must be the last step, with none beside it"}},
 	}

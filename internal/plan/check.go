@@ -20,12 +20,6 @@ func (p *parser) check(plan *Plan) (*Plan, error) {
 	return plan, nil
 }
 
-// writer is a task that changes an object.
-type writer struct {
-	task   *Task
-	branch int // of the parallel group
-}
-
 // conflicts adds a fault for each task that may run at the same time as another one that writes the same path.
 func (p *parser) conflicts(n Node) {
 	switch n := n.(type) {
@@ -41,73 +35,81 @@ func (p *parser) conflicts(n Node) {
 	}
 }
 
-// sideBySide compares what the branches of one group write.
+// sideBySide adds a fault for each task that writes where a task of an earlier branch of the group does.
 func (p *parser) sideBySide(group Parallel) {
-	var (
-		paths = make(map[string]writer) // by path
-		trees = make(map[string]writer) // by the top of a tree
-		below = make(map[string]writer) // by every folder above a path: the first to write below it
-	)
-	for branch, n := range group {
-		mine := make(map[string]*Task)
-		walk(n, func(t *Task) bool {
-			for _, e := range t.Effects {
-				if e.Verb == step.Write || e.Verb == step.Own {
-					mine[e.Object] = t
+	earlier := claims{paths: make(map[string]*Task), trees: make(map[string]*Task), below: make(map[string]*Task)}
+	for _, branch := range group {
+		walk(branch, func(t *Task) bool {
+			for _, object := range written(t) {
+				if other, clash := earlier.clash(object); clash {
+					p.faults.add(t.Pos, "%s and %s (%s) may run at the same time and both write %s", t.ID, other.ID, other.Pos, object).
+						Hint = `put one after the other with "then", or in a sequence`
+					break
 				}
 			}
 			return true
 		})
-		reported := make(map[*Task]bool)
-		for object, t := range mine {
-			if reported[t] {
-				continue
+		walk(branch, func(t *Task) bool {
+			for _, object := range written(t) {
+				earlier.add(object, t)
 			}
-			name, whole := strings.CutSuffix(object, tree)
-			name = path.Clean(name)
-			other, clash := paths[name]
-			if !clash {
-				other, clash = covering(trees, name)
-			}
-			if !clash && whole {
-				other, clash = below[name]
-			}
-			if clash && other.branch != branch {
-				reported[t] = true
-				p.faults.add(t.Pos, "%s and %s (%s) may run at the same time and both write %s", t.ID, other.task.ID, other.task.Pos, object).Hint = `put one after the other with "then", or in a sequence`
-			}
-		}
-		for object, t := range mine {
-			name, whole := strings.CutSuffix(object, tree)
-			name = path.Clean(name)
-			w := writer{t, branch}
-			paths[name] = w
-			if whole {
-				trees[name] = w
-			}
-			for dir := path.Dir(name); ; dir = path.Dir(dir) {
-				if _, taken := below[dir]; !taken {
-					below[dir] = w
-				}
-				if dir == path.Dir(dir) {
-					break
-				}
-			}
-		}
+			return true
+		})
 	}
 }
 
-// covering returns the tree that name lies in.
-func covering(trees map[string]writer, name string) (writer, bool) {
-	for {
-		if w, ok := trees[name]; ok {
-			return w, true
+// written returns the paths that t changes.
+func written(t *Task) []string {
+	var objects []string
+	for _, e := range t.Effects {
+		if e.Verb == step.Write || e.Verb == step.Own {
+			objects = append(objects, e.Object)
 		}
-		parent := path.Dir(name)
-		if parent == name {
-			return writer{}, false
+	}
+	return objects
+}
+
+// claims are the paths that tasks write, each with one of its tasks.
+type claims struct {
+	paths map[string]*Task // by path
+	trees map[string]*Task // by the top of a tree
+	below map[string]*Task // by every folder above a path: the first task to write below it
+}
+
+// clash returns a task that writes object too, or a tree that object lies in, or something in the tree that object is.
+func (c claims) clash(object string) (*Task, bool) {
+	name, whole := strings.CutSuffix(object, tree)
+	name = path.Clean(name)
+	if t, taken := c.paths[name]; taken {
+		return t, true
+	}
+	for dir := name; ; dir = path.Dir(dir) {
+		if t, taken := c.trees[dir]; taken {
+			return t, true
 		}
-		name = parent
+		if dir == path.Dir(dir) {
+			break
+		}
+	}
+	t, taken := c.below[name]
+	return t, whole && taken
+}
+
+// add notes that t writes object.
+func (c claims) add(object string, t *Task) {
+	name, whole := strings.CutSuffix(object, tree)
+	name = path.Clean(name)
+	c.paths[name] = t
+	if whole {
+		c.trees[name] = t
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		if _, taken := c.below[dir]; !taken {
+			c.below[dir] = t
+		}
+		if dir == path.Dir(dir) {
+			return
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *parser) draft(name string, pos Pos) *draft {
 		task:      &Task{Kind: kind, Step: kind.New(), Pos: pos},
 		positions: make(map[string]Pos),
 	}
-	d.task.Options, d.policy = Options(d.task.Step, kind.Policy)
+	d.task.Options, d.policy = bind(d.task.Step, kind.Policy)
 	p.drafts = append(p.drafts, d)
 	return d
 }
@@ -72,8 +72,15 @@ type policyOptions struct {
 	name             *string
 }
 
-// Options returns a flag set with the options of s and those that every step takes, whose defaults are the policy's.
-func Options(s step.Step, policy step.Policy) (*pflag.FlagSet, policyOptions) {
+// Options returns all options of a kind with their defaults, for help, completion and the schema: those of its own and
+// those that every step takes.
+func Options(kind step.Kind) *pflag.FlagSet {
+	flags, _ := bind(kind.New(), kind.Policy)
+	return flags
+}
+
+// bind returns a flag set with the options of s and those that every step takes, whose defaults are the policy's.
+func bind(s step.Step, policy step.Policy) (*pflag.FlagSet, policyOptions) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SortFlags = false
 	s.Flags(flags)
@@ -185,7 +192,8 @@ func (p *parser) append(d *draft, flag *pflag.Flag, item string, pos Pos) {
 	}
 }
 
-// cause returns what an option's type said of a value, without pflag's frame, which would print the value again and call a plan's key a flag.
+// cause returns what an option's type said of a value, without pflag's frame, which would print the value again and call
+// a plan's key a flag.
 func cause(err error) string {
 	if invalid, ok := err.(*pflag.InvalidValueError); ok {
 		if num, ok := invalid.Unwrap().(*strconv.NumError); ok {
@@ -215,7 +223,7 @@ func listText(flag *pflag.Flag, items []string) string {
 // name.
 func (p *parser) positional(d *draft, args []string, positions []Pos) {
 	names := d.task.Kind.Args
-	if len(names) > 0 && names[0] == "--" {
+	if takesRest(d.task.Kind) {
 		names = names[1:]
 	}
 	open := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
@@ -239,6 +247,9 @@ func (p *parser) positional(d *draft, args []string, positions []Pos) {
 		open = open[1:]
 	}
 }
+
+// takesRest reports whether a kind's arguments stand behind a "--" and take the rest of the chain.
+func takesRest(kind step.Kind) bool { return len(kind.Args) > 1 && kind.Args[0] == "--" }
 
 // usage shows how a kind's arguments stand.
 func usage(kind step.Kind) string {

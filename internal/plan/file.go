@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,9 +18,12 @@ import (
 // MaxFile bounds a plan file, in bytes: 256 KiB.
 const MaxFile = 256 << 10
 
-// maxSeparators bounds how many nodes a plan file may have, before it is read: the parser takes about 1 KiB for each, and a
-// container has 64 MiB.
-const maxSeparators = 20_000
+// The other bounds of a plan file. The parser takes about 1 KiB for a node, and a container has 64 MiB.
+const (
+	maxSeparators = 20_000 // colons, commas, brackets and lines: how many nodes there may be, before they are read
+	maxNodes      = 20_000 // nodes that aliases unfold to
+	maxDepth      = 64     // groups within groups
+)
 
 // The keys of a plan file that are not steps.
 const (
@@ -29,12 +31,6 @@ const (
 	keySteps    = "steps"
 	keyParallel = "parallel"
 	keySequence = "sequence"
-)
-
-// maxDepth bounds how deep groups stand in groups, and maxNodes how much aliases may unfold to.
-const (
-	maxDepth = 64
-	maxNodes = 20_000
 )
 
 // ParseFile reads a plan in YAML or JSON. Name stands before each position. The error, of kind Usage, is a Faults
@@ -371,5 +367,5 @@ func options(t *Task) *yaml.Node {
 
 // Keys returns the words of a plan file that no step may be named after.
 func Keys() []string {
-	return slices.Clone([]string{keyDeadline, keySteps, keyParallel, keySequence, then, and})
+	return []string{keyDeadline, keySteps, keyParallel, keySequence, then, and}
 }
