@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,9 +14,6 @@ import (
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/report"
 )
-
-// planVariable holds a whole plan, so that a pod needs no ConfigMap for it.
-const planVariable = "SLIPWAY_PLAN"
 
 // options are the global options. They stand before the first step.
 type options struct {
@@ -70,14 +69,17 @@ Steps joined by "then" run one after the other, steps joined by "and" side by si
     slipway wait-for tcp://db:5432 and mkdir /var/log/app then chown 65532:65532 /var/log/app
 
 Longer plans stand in a file (slipway run FILE) or in the environment variable ` + planVariable + `.
-The exit code says what kind of failure it was: 69, 74 and 75 are worth another try, the others are not.`,
+
+The exit code says what kind of failure it was, and the report, logs and spans name it. Those with "again" are worth
+another try:
+
+` + exitCodes(),
 		Version:               a.Version,
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 		DisableFlagsInUseLine: true,
 		TraverseChildren:      true, // global options are the root's own, and end at the first step
 		Args:                  cobra.ArbitraryArgs,
-		CompletionOptions:     cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE:     func(*cobra.Command, []string) error { return a.options.check() },
 		RunE:                  a.runRoot,
 	}
@@ -98,6 +100,20 @@ The exit code says what kind of failure it was: 69, 74 and 75 are worth another 
 	return root
 }
 
+// exitCodes lists the kinds of failure by their exit codes.
+func exitCodes() string {
+	var b strings.Builder
+	for _, kind := range fault.Kinds() {
+		again := ""
+		if kind.Transient() {
+			again = ", again"
+		}
+		fmt.Fprintf(&b, "    %-5d  %s%s\n", kind.Code(), kind, again)
+	}
+	b.WriteString("    128+n  ended by signal n")
+	return b.String()
+}
+
 // runRoot is slipway without a step: the plan may stand in the environment.
 func (a *app) runRoot(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
@@ -107,9 +123,26 @@ func (a *app) runRoot(cmd *cobra.Command, args []string) error {
 		return a.runFile(cmd.Context(), planVariable, []byte(text))
 	}
 	_ = cmd.Usage()
-	return usage(fault.New(fault.Usage, "no step and no %s", planVariable))
+	return usage(fmt.Errorf("no step and no %s", planVariable))
 }
 
+// stepsCommand returns the command that lists the steps.
+func (a *app) stepsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "steps",
+		Short: "List the steps",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			table := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+			for _, kind := range a.Kinds {
+				fmt.Fprintf(table, "%s\t%s\n", kind.Name+argumentsUsage(kind), kind.Short)
+			}
+			return table.Flush()
+		},
+	}
+}
+
+// versionCommand returns the command that prints the version.
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

@@ -2,8 +2,7 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
-	"text/tabwriter"
+	"maps"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +12,7 @@ import (
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
 
+// schemaCommand returns the command that prints the schema.
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
@@ -80,9 +80,7 @@ func kindSchema(kind step.Kind) object {
 func flagSchema(flag *pflag.Flag) object {
 	if schemer, ok := flag.Value.(opt.Schemer); ok {
 		schema := object{"description": flag.Usage}
-		for key, value := range schemer.JSONSchema() {
-			schema[key] = value
-		}
+		maps.Copy(schema, schemer.JSONSchema())
 		return schema
 	}
 	plain := object{"type": []string{"string", "number", "boolean"}}
@@ -112,20 +110,5 @@ func durationSchema(description string) object {
 		"maximum":     0, // a number without a unit is 0 or wrong
 		"minimum":     0,
 		"description": description,
-	}
-}
-
-func (a *app) stepsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "steps",
-		Short: "List the steps",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			table := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-			for _, kind := range a.Kinds {
-				fmt.Fprintf(table, "%s\t%s\n", kind.Name+argumentsUsage(kind), kind.Short)
-			}
-			return table.Flush()
-		},
 	}
 }
