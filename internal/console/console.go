@@ -1,7 +1,8 @@
 // Package console tells what happens while a plan runs: JSON lines for machines, text for people, and on a terminal a
 // live line for each step that runs.
 //
-// It is the one writer of standard error, so that log lines, progress and the lines of parallel steps never mix.
+// While a plan runs, all that slipway itself says on standard error goes through it. On a terminal what commands write
+// does too, so that log lines, live lines and the lines of parallel steps never mix.
 package console
 
 import (

@@ -38,8 +38,8 @@ func Derive(client *http.Client, change func(*http.Transport)) *http.Client {
 	return &derived
 }
 
-// SameHost is a CheckRedirect that refuses a redirect to another host or port, or from https to http, and more than ten in a row: the server
-// that was named is the one that answers, and what was meant for it goes nowhere else.
+// SameHost is a CheckRedirect that refuses a redirect to another host or port, or from https to http, and more than ten
+// in a row: the server that was named is the one that answers, and what was meant for it goes nowhere else.
 func SameHost(request *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	switch {
@@ -54,7 +54,8 @@ func SameHost(request *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Redact returns u as it may be printed: without its password, and without its query, which may hold a signature or a token.
+// Redact returns u as it may be printed: without its password, and without its query, which may hold a signature or a
+// token.
 func Redact(u *url.URL) string {
 	shown := *u
 	if shown.RawQuery != "" {

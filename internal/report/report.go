@@ -1,5 +1,5 @@
-// Package report writes what a run came to as a Kubernetes termination message: a sentence for people first, then facts as
-// key=value lines. It is best effort: a report that cannot be written is never the reason of a failure.
+// Package report writes what a run came to as a Kubernetes termination message: a sentence for people first, then facts
+// as key=value lines. It is best effort: a report that cannot be written is never the reason of a failure.
 //
 // The kubelet reads at most 4,096 bytes of a container's message, and gives a pod with many containers less for each
 // (12 KiB in all), so the cause and the hint stand within the first 500.

@@ -11,10 +11,10 @@ import (
 // defaultGrace is how long a step may take to return after its context ended, where its policy names nothing.
 const defaultGrace = time.Second
 
-// limited calls f under the policy's timeout, and explain with what it returned and the context it had. A step that
+// limited calls f under the policy's timeout, and end with what it returned and the context it had. A step that
 // does not return within its grace after the end of its context is left behind: the process is about to end, and a
 // system call that hangs must not keep it.
-func limited(ctx context.Context, policy step.Policy, f func(context.Context) error, explain func(context.Context, error) error) error {
+func limited(ctx context.Context, policy step.Policy, f func(context.Context) error, end func(context.Context, error) error) error {
 	cancel := context.CancelFunc(func() {})
 	if policy.Timeout > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, policy.Timeout, &timedOut{after: policy.Timeout})
@@ -24,7 +24,7 @@ func limited(ctx context.Context, policy step.Policy, f func(context.Context) er
 	go func() { returned <- f(ctx) }()
 	select {
 	case err := <-returned:
-		return explain(ctx, err)
+		return end(ctx, err)
 	case <-ctx.Done():
 	}
 	grace := policy.Grace
@@ -35,8 +35,8 @@ func limited(ctx context.Context, policy step.Policy, f func(context.Context) er
 	defer timer.Stop()
 	select {
 	case err := <-returned:
-		return explain(ctx, err)
+		return end(ctx, err)
 	case <-timer.C:
-		return explain(ctx, fault.New(fault.Unavailable, "did not stop within %s", grace))
+		return end(ctx, fault.New(fault.Unavailable, "did not stop within %s", grace))
 	}
 }

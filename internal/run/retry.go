@@ -13,7 +13,7 @@ import (
 // defaultMaxBackoff is the longest delay of a policy that names none.
 const defaultMaxBackoff = 30 * time.Second
 
-// A Retry is one attempt that failed and will be made again.
+// Retry is one attempt that failed and will be made again.
 type Retry struct {
 	Part    string        // the part of the step that failed; empty when the step was tried as a whole
 	Attempt int           // the attempt that failed, from 1
@@ -22,8 +22,7 @@ type Retry struct {
 }
 
 // retrying calls attempt until it returns nil, fails in a way that time cannot mend, or policy is used up. It tells
-// notify of each retry. When ctx ends first it returns the last real cause, joined with nothing: whoever ended ctx
-// knows why.
+// notify of each retry. When ctx ends first it returns the last real cause alone: why ctx ended is for the caller to add.
 func retrying(ctx context.Context, policy step.Policy, part string, notify func(Retry), attempt func(context.Context) error) error {
 	began := time.Now()
 	var last error
@@ -47,8 +46,8 @@ func retrying(ctx context.Context, policy step.Policy, part string, notify func(
 	}
 }
 
-// lastCause picks the error that tells most: an attempt cut short by the end of its context has nothing to say beside the real
-// failure of an earlier one.
+// lastCause picks the error that tells most: an attempt cut short by the end of its context has nothing to say beside
+// the real failure of an earlier one.
 func lastCause(last, err error) error {
 	if last != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		return last

@@ -106,7 +106,7 @@ type Env struct {
 
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // traced
 	HTTP *http.Client                                                      // traced, dials through Dial, follows no redirect to another host
-	// Exec starts cmd, forwards the end of ctx as SIGTERM and then SIGKILL, and waits for it.
+	// Exec starts cmd and waits for it. When ctx ends, cmd gets the signal that ended it, or SIGTERM, and then SIGKILL.
 	Exec func(ctx context.Context, cmd *exec.Cmd) error
 	// Replace arranges that the process becomes cmd after everything else is done and reported.
 	Replace func(cmd *exec.Cmd) error

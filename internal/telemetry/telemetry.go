@@ -170,8 +170,8 @@ func quote(value string) string {
 
 // Shutdown ends the root span with the process's exit code and the error behind it, and sends what was not sent yet.
 // It returns within half a second if the collector has given no sign of life or a signal ended the run, within two
-// otherwise, and when ctx ends. Spans that were not sent then are spooled, if there is a spool, and counted in one warning. Only the first
-// call does anything.
+// seconds otherwise, and when ctx ends. Spans that were not sent then are spooled, if there is a spool, and counted in
+// one warning. Only the first call does anything.
 func (t *Telemetry) Shutdown(ctx context.Context, exitCode int, err error) {
 	if t.provider == nil {
 		return

@@ -20,7 +20,8 @@ import (
 // Schemer is an option type that tells the JSON Schema (2020-12) of the values it takes.
 type Schemer interface{ JSONSchema() map[string]any }
 
-// Mode is a file mode in octal, such as 0644, 644 or 0o644, with the set-user-ID, set-group-ID and sticky bits as chmod(1) writes them: 1777.
+// Mode is a file mode in octal, such as 0644, 644 or 0o644, with the set-user-ID, set-group-ID and sticky bits as
+// chmod(1) writes them: 1777.
 type Mode fs.FileMode
 
 // String returns the mode in octal with a leading zero.
@@ -170,7 +171,7 @@ func (r *Ref) String() string {
 func (r *Ref) Set(text string) error {
 	scheme, name, ok := strings.Cut(text, ":")
 	if !ok || name == "" || (scheme != "file" && scheme != "env") {
-		return fmt.Errorf("not a reference: write file:PATH or env:NAME, never the value itself")
+		return errors.New("not a reference: write file:PATH or env:NAME, never the value itself")
 	}
 	*r = Ref{scheme, name}
 	return nil
@@ -195,8 +196,8 @@ func (r Ref) Effects() []step.Effect {
 	return []step.Effect{{Verb: step.Read, Object: r.name}}
 }
 
-// Read returns the value: the whole file, or the variable. A variable that is not set is NoInput, a value of over
-// MaxRef bytes is Data.
+// Read returns the value: the whole file, or the variable. A variable that is not set or empty is NoInput, a
+// file of over MaxRef bytes is Data.
 func (r Ref) Read(env *step.Env) ([]byte, error) {
 	switch r.scheme {
 	case "env":

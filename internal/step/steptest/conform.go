@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/internal/run"
 	"github.com/slipway-init/slipway/internal/step"
@@ -33,9 +34,10 @@ type Case struct {
 	Check func(t *testing.T, root string)
 }
 
-// Conform checks that kind keeps the contract of package step: its texts and names are in order, Effects does no I/O,
-// a second Run changes nothing, and Run ends within a second of its context. Blocking are options under which Run cannot succeed by itself
-// and waits; a kind that never waits gives none.
+// Conform checks that kind keeps the contract of package step: its texts and names are in order, wrong options are
+// usage faults, a second Run changes nothing, and Run ends within a second of its context. Blocking are options under
+// which Run cannot succeed by itself and waits; a kind that never waits gives none. That Effects does no I/O is for the
+// end-to-end tests to see, which trace the system calls of a dry-run.
 func Conform(t *testing.T, kind step.Kind, blocking Options, cases ...Case) {
 	t.Helper()
 	t.Run("texts", func(t *testing.T) { conformTexts(t, kind) })
@@ -92,16 +94,15 @@ func conformTexts(t *testing.T, kind step.Kind) {
 	})
 }
 
-// conformFresh checks that a step with nothing set answers with usage faults, not with a panic, and that two steps of a
-// kind share nothing.
+// conformFresh checks that a step with nothing set answers with usage faults alone, and that New returns a new one.
 func conformFresh(t *testing.T, kind step.Kind) {
 	first, second := kind.New(), kind.New()
 	if first == second {
 		t.Error("New returned the same step twice")
 	}
 	flagsOf(first)
-	if _, err := first.Effects(); err == nil && len(kind.Args) > 0 && kind.Args[0] != "" {
-		t.Logf("%s has no required option", kind.Name)
+	if _, err := first.Effects(); err != nil && fault.KindOf(err) != fault.Usage {
+		t.Errorf("without options Effects returns %v, of kind %v, not a usage fault", err, fault.KindOf(err))
 	}
 }
 
@@ -111,7 +112,7 @@ func flagsOf(s step.Step) *pflag.FlagSet {
 	return flags
 }
 
-// prepare returns a root and the task of a case, with Effects computed in a folder where every I/O would fail.
+// prepare returns a root, filled by the case's Setup, and the case's task.
 func prepare(t *testing.T, kind step.Kind, c Case) (root string, task *plan.Task) {
 	root = t.TempDir()
 	options := slices.Clone(c.Options)
@@ -131,7 +132,7 @@ func conformTwice(t *testing.T, kind step.Kind, c Case) {
 	}
 	before := snapshot(t, root)
 	time.Sleep(10 * time.Millisecond) // so that a needless write would show in mtime or ctime
-	_, again := root, Task(t, kind, optionsOf(task))
+	again := Task(t, kind, optionsOf(task))
 	if result := Run(context.Background(), again, root, c.Environ...); result.State != run.Done {
 		t.Fatalf("second run: %v", result.Err)
 	}

@@ -1,5 +1,5 @@
-// Package steptest runs steps in tests: New binds options as a plan would, Env gives a step the runner's own env over
-// a temporary root, and Conform is the suite that every kind passes.
+// Package steptest runs steps in tests: Task binds options as a plan would, Run gives the task its life by the real
+// runner over a temporary root, and Conform is the suite that every kind passes.
 package steptest
 
 import (
