@@ -9,13 +9,9 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/slipway-init/slipway/internal/fault"
 )
-
-// maxShown bounds how much of a value that differs an error shows, in bytes.
-const maxShown = 64
 
 // jsonPath is a place in a JSON document and the value that it must hold. It implements pflag.Value; its zero value is
 // none. The form is a subset of RFC 9535 with an equals sign behind it:
@@ -23,8 +19,8 @@ const maxShown = 64
 //	path  = [ "$" ] first { "." NAME | "[" INDEX "]" | "[" QUOTED "]" } [ "=" VALUE ] .
 //	first = NAME | "." NAME | "[" … "]" .
 //
-// NAME is any run of characters but . [ ] = and quotes; INDEX counts from 0, or from the end if it is negative; QUOTED is a
-// name between ' or ". VALUE is compared with a string as it is, with a number by its value, and is true, false or
+// NAME is any run of characters but . [ ] = and quotes; INDEX counts from 0, or from the end if it is negative; QUOTED
+// is a name between ' or ". VALUE is compared with a string as it is, with a number by its value, and is true, false or
 // null for those. Without it the place must hold anything but null.
 type jsonPath struct {
 	text  string
@@ -216,16 +212,4 @@ func shown(value any) string {
 	default:
 		return shorten(fmt.Sprint(value))
 	}
-}
-
-// shorten cuts text to maxShown bytes, between characters.
-func shorten(text string) string {
-	if len(text) <= maxShown {
-		return text
-	}
-	end := maxShown
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
 }

@@ -7,6 +7,20 @@ import (
 	"net/netip"
 )
 
+// maxMessage bounds a message of a database server, in bytes: before and during a login they are short.
+const maxMessage = 64 << 10
+
+// user returns the user that the target names, else --username, else the fallback.
+func (e *eye) user(t target, fallback string) string {
+	if name := t.User.Username(); name != "" {
+		return name
+	}
+	if e.username != "" {
+		return e.username
+	}
+	return fallback
+}
+
 // security is how much TLS a database connection has. The words are libpq's.
 type security string
 

@@ -68,8 +68,8 @@ func gone(format string, args ...any) error {
 }
 
 // look looks once at t and judges what it saw: nil if t is there or, with --not, certainly gone. Time may mend any
-// failure of a look, so its kind is Unavailable; with --fail-fast, one that is not permitted or not supported keeps its kind
-// and ends the wait.
+// failure of a look, so its kind is Unavailable; with --fail-fast, one that is not permitted or not supported keeps its
+// kind and ends the wait.
 func (e *eye) look(ctx context.Context, t target) error {
 	limited, cancel := context.WithTimeout(ctx, e.lookTimeout)
 	defer cancel()
@@ -102,7 +102,8 @@ func over(ctx context.Context) bool {
 }
 
 // plain returns err in the words that tell most: "connection refused" for "dial tcp 10.0.0.7:5432: connect: connection
-// refused", with the address only if the target does not name it. It marks a refusal and a name that does not exist as gone.
+// refused", with the address only if the target does not name it. It marks a refusal and a name that does not exist as
+// gone.
 func (e *eye) plain(ctx context.Context, t target, err error) error {
 	if _, said := errors.AsType[*fault.Error](err); said || err == nil {
 		return err
@@ -148,7 +149,8 @@ func networkError(t target, op *net.OpError) error {
 }
 
 // unresolved says whether a name does not exist or DNS is broken. A dial asks for IPv4 and IPv6 under every search
-// domain and keeps the last answer, so "no such host" may hide that a server failed; the strict resolver is asked before that is believed.
+// domain and keeps the last answer, so "no such host" may hide that a server failed; the strict resolver is asked before
+// that is believed.
 func (e *eye) unresolved(ctx context.Context, failure *net.DNSError) error {
 	if failure.IsNotFound && e.not {
 		if _, err := e.resolver().LookupNetIP(ctx, "ip", failure.Name); err != nil {

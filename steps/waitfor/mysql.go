@@ -28,8 +28,8 @@ var mysqlQuery = map[string]func(string) bool{"tls": isSecurity}
 // it, and logs in if there is a password.
 //
 // Without one it tries to log in all the same and takes the refusal for the answer of a server that is there, as
-// mysqladmin ping does. To hang up after the server's hello would be counted as a broken handshake, and after a hundred of
-// those (max_connect_errors) a server blocks the host.
+// mysqladmin ping does. To hang up after the server's hello would be counted as a broken handshake, and after a hundred
+// of those (max_connect_errors) a server blocks the host.
 func lookMySQL(ctx context.Context, e *eye, t target) error {
 	conn, err := e.dial(ctx, "tcp", t.address())
 	if err != nil {
@@ -282,7 +282,8 @@ func (m *mysql) more(data []byte, plugin string, scramble []byte) error {
 	return m.write(sealed)
 }
 
-// seal encrypts the password, mixed with the scramble, for the server's key. Nothing tells whose key that is: tls=verify-full does.
+// seal encrypts the password, mixed with the scramble, for the server's key. Nothing tells whose key that is; only
+// tls=verify-full would.
 func seal(key []byte, password string, scramble []byte) ([]byte, error) {
 	block, _ := pem.Decode(key)
 	if block == nil || len(scramble) == 0 {

@@ -19,9 +19,6 @@ import (
 // postgresQuery holds what a postgres target may ask for.
 var postgresQuery = map[string]func(string) bool{"sslmode": isSecurity}
 
-// maxMessage bounds a message of a database server, in bytes: before and during a login they are short.
-const maxMessage = 64 << 10
-
 // lookPostgres says hello as https://www.postgresql.org/docs/current/protocol-flow.html has it, and logs in if there is
 // a password. Without one, a server that asks for one is there, as pg_isready has it: it takes connections.
 func lookPostgres(ctx context.Context, e *eye, t target) error {

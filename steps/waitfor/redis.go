@@ -56,17 +56,6 @@ func (e *eye) unlessLocked(err error) error {
 	return err
 }
 
-// user returns the user that the target names, else --username, else the fallback.
-func (e *eye) user(t target, fallback string) string {
-	if name := t.User.Username(); name != "" {
-		return name
-	}
-	if e.username != "" {
-		return e.username
-	}
-	return fallback
-}
-
 // redis is a connection that speaks RESP.
 type redis struct {
 	net.Conn
@@ -111,19 +100,4 @@ func redisReply(line, want string) error {
 		return fault.Hint(fault.New(fault.Permission, "%s", message), "check --username and --password-from")
 	}
 	return fault.New(fault.Unavailable, "%s", message)
-}
-
-// printable returns a server's message shortened and without control characters, so that it cannot act on a terminal.
-func printable(message string) string {
-	clean := strings.Map(func(r rune) rune {
-		if strconv.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ToValidUTF8(message, "?"))
-	const longest = 256
-	if len(clean) > longest {
-		clean = strings.ToValidUTF8(clean[:longest], "") + "…"
-	}
-	return clean
 }

@@ -66,8 +66,8 @@ var (
 	databaseOptions = append(slices.Clone(tlsOptions), loginOptions...)
 )
 
-// particular holds the options of the lists above.
-var particular = func() map[string]bool {
+// schemeOptions holds the options of the lists above.
+var schemeOptions = func() map[string]bool {
 	set := make(map[string]bool)
 	for _, list := range [][]string{httpOptions, fileOptions, dnsOptions, databaseOptions} {
 		for _, name := range list {

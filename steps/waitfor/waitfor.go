@@ -128,13 +128,22 @@ func (s *waitFor) Tune(p *step.Policy) {
 
 // Effects implements step.Step.
 func (s *waitFor) Effects() ([]step.Effect, error) {
-	var faults []error
-	fail := func(format string, args ...any) { faults = append(faults, fault.New(fault.Usage, format, args...)) }
+	faults := []error{s.parseTargets(), s.checkOptions()}
+	var err error
+	s.header, s.secretHeaders, err = parseHeaders(s.headers, s.headersFrom)
+	if err := errors.Join(append(faults, err)...); err != nil {
+		return nil, err
+	}
+	return s.effects(), nil
+}
 
+// parseTargets parses the targets, and looks for options that none of them heeds.
+func (s *waitFor) parseTargets() error {
 	s.targets = nil
 	if len(s.addresses) == 0 {
-		fail("no target: name at least one, such as tcp://db:5432")
+		return fault.New(fault.Usage, "no target: name at least one, such as tcp://db:5432")
 	}
+	var faults []error
 	for _, address := range s.addresses {
 		t, err := parseTarget(address)
 		if err != nil {
@@ -143,11 +152,36 @@ func (s *waitFor) Effects() ([]step.Effect, error) {
 		}
 		s.targets = append(s.targets, t)
 	}
-	if len(s.targets) == len(s.addresses) {
-		for _, name := range s.unheeded() {
-			fail("--%s has no effect on any of the targets", name)
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	for _, name := range s.unheeded() {
+		faults = append(faults, fault.New(fault.Usage, "--%s has no effect on any of the targets", name))
+	}
+	return errors.Join(faults...)
+}
+
+// unheeded returns the given options that none of the targets heeds.
+func (s *waitFor) unheeded() []string {
+	heeded := make(map[string]bool)
+	for _, t := range s.targets {
+		for _, name := range t.scheme.heeds {
+			heeded[name] = true
 		}
 	}
+	var names []string
+	s.flags.Visit(func(flag *pflag.Flag) {
+		if schemeOptions[flag.Name] && !heeded[flag.Name] {
+			names = append(names, flag.Name)
+		}
+	})
+	return names
+}
+
+// checkOptions checks the values of the options, and those that exclude each other.
+func (s *waitFor) checkOptions() error {
+	var faults []error
+	fail := func(format string, args ...any) { faults = append(faults, fault.New(fault.Usage, format, args...)) }
 	if s.stable < 1 {
 		fail("--stable %d: at least 1 look must succeed", s.stable)
 	}
@@ -172,31 +206,7 @@ func (s *waitFor) Effects() ([]step.Effect, error) {
 	if !isToken(s.method) {
 		fail("--method %q is not an HTTP method", s.method)
 	}
-	var err error
-	if s.header, s.secretHeaders, err = parseHeaders(s.headers, s.headersFrom); err != nil {
-		faults = append(faults, err)
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
-	return s.effects(), nil
-}
-
-// unheeded returns the given options that none of the targets heeds.
-func (s *waitFor) unheeded() []string {
-	heeded := make(map[string]bool)
-	for _, t := range s.targets {
-		for _, name := range t.scheme.heeds {
-			heeded[name] = true
-		}
-	}
-	var names []string
-	s.flags.Visit(func(flag *pflag.Flag) {
-		if particular[flag.Name] && !heeded[flag.Name] {
-			names = append(names, flag.Name)
-		}
-	})
-	return names
+	return errors.Join(faults...)
 }
 
 // effects returns what Run touches: the targets, and the files that the options name.
