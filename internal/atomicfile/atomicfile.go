@@ -63,7 +63,8 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 	}
 	if same {
 		t.sweep()
-		return t.mend(env, a)
+		mended, err := filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
+		return mended, fault.Output(err)
 	}
 	f, err := t.create(env, a)
 	if err != nil {
@@ -114,23 +115,6 @@ func (t *target) holds(ctx context.Context, content io.ReadSeeker) (bool, error)
 		return false, err
 	}
 	return equal(&reader{ctx, content}, f)
-}
-
-// mend gives the target, whose content is right, its owner and mode where they differ.
-func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	e, err := filetree.Find(t.path)
-	if err != nil {
-		return false, t.failed(err)
-	}
-	if err := e.NoLink(); err != nil {
-		return false, err
-	}
-	owned, err := e.Chown(env, a.Owner)
-	if err != nil {
-		return false, err
-	}
-	moded, err := e.Chmod(func(uint32, bool) uint32 { return a.Mode.Bits() })
-	return owned || moded, err
 }
 
 // compared is how much is compared at a time, in bytes.

@@ -129,6 +129,24 @@ func (e *Entry) NoLink() error {
 		"name the file or directory that it points to")
 }
 
+// Mend gives path its owner and, unless want is nil, the bits that want returns, where they differ, and reports whether
+// they did. A path that is a link is a Conflict.
+func Mend(env *step.Env, path string, owner opt.Owner, want func(bits uint32, dir bool) uint32) (mended bool, err error) {
+	e, err := Find(path)
+	if err != nil {
+		return false, err
+	}
+	if err := e.NoLink(); err != nil {
+		return false, err
+	}
+	owned, err := e.Chown(env, owner)
+	if err != nil || want == nil {
+		return owned, err
+	}
+	moded, err := e.Chmod(want)
+	return owned || moded, err
+}
+
 // failed says what was done to e when err came.
 func (e *Entry) failed(doing string, err error) error {
 	return fmt.Errorf("%s %s: %w", doing, e.Path(), err)

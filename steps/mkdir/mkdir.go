@@ -149,19 +149,12 @@ func (s *directories) mend(env *step.Env, path string, created bool) (mended boo
 	if !created && !s.given.Changed && !s.owner.Given() {
 		return false, nil
 	}
-	e, err := filetree.Find(path)
-	if err != nil {
-		return false, fault.Output(err)
+	var want func(bits uint32, dir bool) uint32
+	if created || s.given.Changed {
+		want = exactly(s.mode)
 	}
-	if err := e.NoLink(); err != nil {
-		return false, err
-	}
-	owned, err := e.Chown(env, s.owner)
-	if err != nil || (!created && !s.given.Changed) {
-		return owned, err
-	}
-	changed, err := e.Chmod(exactly(s.mode))
-	return owned || changed, err
+	mended, err = filetree.Mend(env, path, s.owner, want)
+	return mended, fault.Output(err)
 }
 
 // exactly returns the change of a directory's bits to mode, which leaves it the set-ID bits that mode does not name.

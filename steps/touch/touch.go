@@ -124,17 +124,10 @@ func (s *files) mend(env *step.Env, path string, created bool) (mended bool, err
 	if !created && !s.given.Changed && !s.owner.Given() {
 		return false, nil
 	}
-	e, err := filetree.Find(path)
-	if err != nil {
-		return false, fault.Output(err)
+	var want func(bits uint32, dir bool) uint32
+	if created || s.given.Changed {
+		want = func(uint32, bool) uint32 { return s.mode.Bits() }
 	}
-	if err := e.NoLink(); err != nil {
-		return false, err
-	}
-	owned, err := e.Chown(env, s.owner)
-	if err != nil || (!created && !s.given.Changed) {
-		return owned, err
-	}
-	changed, err := e.Chmod(func(uint32, bool) uint32 { return s.mode.Bits() })
-	return owned || changed, err
+	mended, err = filetree.Mend(env, path, s.owner, want)
+	return mended, fault.Output(err)
 }
