@@ -156,9 +156,9 @@ func TestATimeoutNamesAllThatAreMissing(t *testing.T) {
 	task := steptest.Task(t, Kind, steptest.Options{
 		"target=tcp://" + refused, "target=tcp://" + there, "target=file:///nonexistent/file", "target=redis://" + silent, "look-timeout=1m",
 	})
-	task.Policy.Timeout = 300 * time.Millisecond
+	task.Policy.Timeout = 2 * time.Second
 	result := steptest.Run(t.Context(), task, t.TempDir())
-	want := fmt.Sprintf("wait-for: timed out after 300ms: 3 of 4 targets: tcp://%s: connection refused; "+
+	want := fmt.Sprintf("wait-for: timed out after 2s: 3 of 4 targets: tcp://%s: connection refused; "+
 		"file:///nonexistent/file: no such file; redis://%s: no answer yet", refused, silent)
 	if result.Err == nil || result.Err.Error() != want || fault.KindOf(result.Err) != fault.Unavailable {
 		t.Errorf("got  %v\nwant %s", result.Err, want)
