@@ -62,6 +62,31 @@ func (e *events) Retry(t *plan.Task, r run.Retry) {
 func (e *events) Progress(t *plan.Task, done, total int64) { e.add("progress", t.ID) }
 func (e *events) End(t *plan.Task, r run.TaskResult)       { e.add("end", t.ID, string(r.State)) }
 
+// What ends a plan between two tasks is told as what it is, and not as a bug.
+func TestEndBetweenTasksHasItsKind(t *testing.T) {
+	never := &plan.Plan{Root: plan.Sequence{task("never", step.Policy{}, always(nil))}}
+	for name, c := range map[string]struct {
+		plan  *plan.Plan
+		cause error
+		want  int
+	}{
+		"deadline": {&plan.Plan{Deadline: time.Nanosecond, Root: never.Root}, nil, 69},
+		"signal":   {never, &fault.Signal{Signal: syscall.SIGTERM}, 143},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if c.cause != nil {
+				cancel(c.cause)
+			}
+			result := (&run.Runner{}).Run(ctx, c.plan)
+			if got := fault.ExitCode(result.Err); got != c.want || fault.KindOf(result.Err) != fault.Unavailable || result.Task != nil {
+				t.Errorf("got exit code %d and %s of %v, want %d and unavailable of no task", got, fault.KindOf(result.Err), result.Err, c.want)
+			}
+		})
+	}
+}
+
 func TestSequenceStopsAtTheFirstFailure(t *testing.T) {
 	observer := &events{}
 	first, second, third := task("first", step.Policy{}, always(nil)), task("second", step.Policy{}, always(fault.New(fault.Data, "wrong digest"))), task("third", step.Policy{}, always(nil))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/plan"
 )
 
@@ -11,7 +12,8 @@ import (
 func (e *execution) sequence(ctx context.Context, nodes []plan.Node) error {
 	for _, n := range nodes {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			// The cause says nothing of its kind, and would pass for a bug.
+			return fault.As(fault.Unavailable, context.Cause(ctx))
 		}
 		if err := e.node(ctx, n); err != nil {
 			return err
