@@ -128,7 +128,7 @@ func (s *command) Run(ctx context.Context, env *step.Env) error {
 		return s.notStarted(cmd, err)
 	}
 	env.Output("exit-status", strconv.Itoa(status(cmd.ProcessState)))
-	err = s.ended(err)
+	err = s.ended(ctx, err)
 	if ctx.Err() != nil {
 		return fault.As(fault.Temporary, err) // whatever it says of itself, it was told to end
 	}
@@ -143,7 +143,10 @@ func (s *command) cmd(env *step.Env) (*exec.Cmd, error) {
 	}
 	cmd := &exec.Cmd{Args: s.command, Env: environ}
 	if s.dir != "" {
-		cmd.Dir = env.Path(s.dir)
+		// Absolute, because whoever enters it would look for a relative command below it once more.
+		if cmd.Dir, err = filepath.Abs(env.Path(s.dir)); err != nil {
+			return nil, fmt.Errorf("enter %s: %w", s.dir, err)
+		}
 		if info, err := os.Stat(cmd.Dir); err != nil {
 			return nil, fmt.Errorf("enter %w", pathError(err))
 		} else if !info.IsDir() {
@@ -184,8 +187,9 @@ func (s *command) notStarted(cmd *exec.Cmd, err error) error {
 	return err
 }
 
-// ended turns the end of a command, err, into a fault that tells how it ended; nil stays nil.
-func (s *command) ended(err error) error {
+// ended turns the end of a command, err, into a fault that tells how it ended; nil stays nil. After ctx's end a SIGKILL
+// was slipway's own.
+func (s *command) ended(ctx context.Context, err error) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		return err
@@ -193,7 +197,7 @@ func (s *command) ended(err error) error {
 	name := filepath.Base(s.command[0])
 	if signal, ok := signalOf(exit.ProcessState); ok {
 		err := fault.Exit(128+int(signal), fault.New(fault.Temporary, "%s: killed by %s", name, signalName(signal)))
-		if signal == syscall.SIGKILL {
+		if signal == syscall.SIGKILL && ctx.Err() == nil {
 			return fault.Hint(err, "if nobody killed it, it was out of memory: see the container's memory limit")
 		}
 		return err

@@ -216,6 +216,9 @@ func TestSignalToSlipwayIsNotTheCommands(t *testing.T) {
 		if got := fault.ExitCode(result.Err); got != 143 || !strings.HasPrefix(result.Err.Error(), "exec: ended by SIGTERM") {
 			t.Errorf("%s: got %v (%d), want 143", name, result.Err, got)
 		}
+		if got := fault.HintOf(result.Err); got != "" {
+			t.Errorf("%s: got the advice %q, want none on what slipway did itself", name, got)
+		}
 	}
 }
 
@@ -251,6 +254,27 @@ func TestReplaceLeavesTheCommandToTheEnd(t *testing.T) {
 	}
 	if got := result.Replace; got == nil || fmt.Sprint(*got) != fmt.Sprint(*want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A relative command is below --dir, whether that is relative itself or not, and never looked up in PATH.
+func TestRelativeCommandIsBelowRelativeDir(t *testing.T) {
+	root := t.TempDir()
+	check(t, os.Mkdir(root+"/sub", 0o755))
+	script := "#!/bin/sh\necho below\n"
+	check(t, os.WriteFile(root+"/sub/ls", []byte(script), 0o755))
+	for dir, cwd := range map[string]string{"sub": root, ".": root + "/sub"} {
+		t.Run(dir, func(t *testing.T) {
+			t.Chdir(cwd)
+			out, result := execute(t, t.Context(), "", nil, steptest.Options{"command=./ls", "dir=" + dir})
+			if out != "below\n" {
+				t.Errorf("got %q and %v, want what the script says", out, result.Err)
+			}
+			_, result = execute(t, t.Context(), "", nil, steptest.Options{"command=./ls", "dir=" + dir, "replace=true"})
+			if result.Replace == nil || result.Replace.Path != root+"/sub/ls" {
+				t.Errorf("got %v and %v, want it to become %s/sub/ls", result.Replace, result.Err, root)
+			}
+		})
 	}
 }
 
