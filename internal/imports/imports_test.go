@@ -64,6 +64,10 @@ var rules = []rule{
 		why: "one package holds the kernel's tables",
 	},
 	{
+		from: "", except: []string{"internal/vault"}, forbid: []string{"github.com/hashicorp/vault"},
+		why: "one package holds the client, which reads the process's environment and retries unless it is kept from it",
+	},
+	{
 		from: "internal/run", forbid: []string{module + "internal/cli", module + "internal/console", module + "internal/report"},
 		why: "the runner tells an observer; who looks on is not its business",
 	},
