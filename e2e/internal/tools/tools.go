@@ -79,6 +79,7 @@ var pkgs = map[string]string{
 	"dockerize": "github.com/jwilder/dockerize",
 	"otelcol":   ".",
 	"toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server",
+	"vault":     ".",
 }
 
 // Slipway returns the path of the slipway binary, built from this checkout as it is released: static and stripped.
