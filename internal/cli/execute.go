@@ -33,7 +33,7 @@ func (a *app) execute(ctx context.Context, p *plan.Plan) error {
 		a.tell(result.Err) // no step's own line has told it: a signal before the first one
 	}
 	if result.Err == nil && result.Replace != nil {
-		return a.become(result.Replace)
+		return a.become(ctx, result.Replace)
 	}
 	return result.Err
 }
@@ -78,9 +78,19 @@ func writeTraceparent(ctx context.Context, path string, carrier []byte) error {
 	return err
 }
 
-// become makes the process the command that the last step named.
-func (a *app) become(r *run.Replacement) error {
+// become makes the process the command that the last step named, unless a signal came since: the command would never
+// hear of it.
+func (a *app) become(ctx context.Context, r *run.Replacement) error {
+	if ctx.Err() != nil {
+		a.ran = false // the report tells of success
+		return ended(ctx)
+	}
 	err := a.Become(r.Path, r.Args, r.Env, r.Dir)
 	a.ran = false // there is an error more to tell
 	return fault.New(fault.KindOf(err), "become %s: %w", r.Path, err)
+}
+
+// ended returns the fault of a process that was told to end before it had done its work.
+func ended(ctx context.Context) error {
+	return fault.As(fault.Unavailable, context.Cause(ctx))
 }

@@ -33,7 +33,7 @@ func (a *app) runCommand() *cobra.Command {
 anything runs.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, data, err := a.readPlan(args)
+			name, data, err := a.readPlan(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -42,30 +42,51 @@ anything runs.`,
 	}
 }
 
-// readPlan returns the plan's text and the name that stands before positions.
-func (a *app) readPlan(args []string) (string, []byte, error) {
+// readPlan returns the plan's text and the name that stands before positions. It does not wait beyond ctx's end for a
+// pipe that nobody writes to.
+func (a *app) readPlan(ctx context.Context, args []string) (string, []byte, error) {
 	if len(args) == 0 {
 		if text := a.getenv(planVariable); text != "" {
 			return planVariable, []byte(text), nil
 		}
 		return "", nil, usage(fmt.Errorf("no FILE and no %s", planVariable))
 	}
-	name, source := args[0], a.Stdin
+	name := args[0]
 	if name == "-" {
 		name = "standard input"
-	} else {
+	}
+	type text struct {
+		data []byte
+		err  error
+	}
+	read := make(chan text, 1)
+	go func() {
+		data, err := a.readSource(args[0])
+		read <- text{data, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", nil, ended(ctx)
+	case text := <-read:
+		if text.err != nil {
+			return "", nil, fault.New(fault.KindOf(text.err), "read the plan: %w", text.err)
+		}
+		return name, text.data, nil
+	}
+}
+
+// readSource reads a file, or standard input for "-", up to a byte more than a plan may have.
+func (a *app) readSource(name string) ([]byte, error) {
+	source := a.Stdin
+	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return "", nil, fault.New(fault.KindOf(err), "read the plan: %w", err)
+			return nil, err
 		}
 		defer f.Close()
 		source = f
 	}
-	data, err := io.ReadAll(io.LimitReader(source, plan.MaxFile+1))
-	if err != nil {
-		return "", nil, fault.New(fault.KindOf(err), "read the plan from %s: %w", name, err)
-	}
-	return name, data, nil
+	return io.ReadAll(io.LimitReader(source, plan.MaxFile+1))
 }
 
 // runFile builds the plan of a file and executes it.
