@@ -62,9 +62,7 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 		return false, err
 	}
 	if same {
-		t.sweep()
-		mended, err := filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
-		return mended, fault.Output(err)
+		return t.mend(env, a)
 	}
 	f, err := t.create(env, a)
 	if err != nil {
@@ -75,6 +73,13 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 		return false, err
 	}
 	return true, f.Commit()
+}
+
+// mend gives the target, whose content is right, its owner and mode where they differ.
+func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
+	t.sweep()
+	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
+	return changed, fault.Output(err)
 }
 
 // fill copies content to f and reads it back.

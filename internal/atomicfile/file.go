@@ -74,15 +74,25 @@ func (f *File) Truncate(size int64) error {
 // one. After an error the path is as it was, unless only the last sync of the directory failed.
 func (f *File) Commit() error {
 	defer f.Abort()
+	if err := f.finish(); err != nil {
+		return err
+	}
+	return f.publish()
+}
+
+// finish gives the file its owner and mode and makes it durable: what is left is the rename.
+func (f *File) finish() error {
 	if err := f.own(); err != nil {
 		return err
 	}
 	if err := f.file.Chmod(f.attributes.Mode.FileMode()); err != nil {
 		return f.failed(err)
 	}
-	if err := f.file.Sync(); err != nil {
-		return f.failed(err)
-	}
+	return f.failed(f.file.Sync())
+}
+
+// publish puts the finished file at its path.
+func (f *File) publish() error {
 	if err := f.dir.Rename(f.temporary, f.name); err != nil {
 		return f.failed(err)
 	}
