@@ -2,18 +2,14 @@
 package mkdir
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
-
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
 	"github.com/slipway-init/slipway/internal/step"
-	"github.com/slipway-init/slipway/internal/step/opt"
 )
 
 // Kind is mkdir.
@@ -48,54 +44,13 @@ that is not permitted; 78 if a symbolic link was to be mended.
 securityContext.fsGroup often makes it unnecessary.
 `,
 	Args: []string{"path..."},
-	New:  func() step.Step { return &directories{mode: 0o755} },
+	New: func() step.Step {
+		return &filetree.Making{What: "directory", Mode: 0o755, Keep: filetree.SetID, Create: create}
+	},
 }
 
 // parents is the mode of a directory that is created because one below it is wanted.
 const parents fs.FileMode = 0o755
-
-type directories struct {
-	paths []string
-	mode  opt.Mode
-	given *pflag.Flag // --mode, to tell a mode that was asked for from the default
-	owner opt.Owner
-}
-
-func (s *directories) Flags(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&s.paths, "path", nil, "directory to create")
-	s.given = fs.VarPF(&s.mode, "mode", "", "mode of the directories, in octal")
-	fs.Var(&s.owner, "owner", "numeric owner of the directories, UID:GID, UID or :GID")
-}
-
-func (s *directories) Effects() ([]step.Effect, error) {
-	effects, err := filetree.Effects(step.Write, s.paths, false)
-	if err != nil || !s.owner.Given() {
-		return effects, err
-	}
-	owned, err := filetree.Effects(step.Own, s.paths, false)
-	return append(effects, owned...), err
-}
-
-func (s *directories) Run(ctx context.Context, env *step.Env) error {
-	tally := filetree.Tally{Env: env}
-	for _, path := range s.paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		path = filepath.Clean(env.Path(path))
-		created, err := create(path, s.mode.FileMode())
-		if err != nil {
-			return err
-		}
-		mended, err := s.mend(env, path, created)
-		if err != nil {
-			return err
-		}
-		tally.Count(created || mended)
-	}
-	tally.Output()
-	return nil
-}
 
 // create makes the directory and the parents that it needs, and reports whether it was missing.
 func create(path string, mode fs.FileMode) (created bool, err error) {
@@ -126,7 +81,7 @@ func createParent(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.Chmod(exactly(opt.Mode(parents)))
+	_, err = e.Chmod(func(bits uint32, _ bool) uint32 { return uint32(parents) | bits&filetree.SetID })
 	return err
 }
 
@@ -142,22 +97,4 @@ func directory(path string) error {
 		return fault.New(fault.CantCreate, "create %s: it exists and is not a directory", path)
 	}
 	return nil
-}
-
-// mend gives a directory the owner and mode that were asked for, and a new one the default mode in spite of the umask.
-func (s *directories) mend(env *step.Env, path string, created bool) (mended bool, err error) {
-	if !created && !s.given.Changed && !s.owner.Given() {
-		return false, nil
-	}
-	var want func(bits uint32, dir bool) uint32
-	if created || s.given.Changed {
-		want = exactly(s.mode)
-	}
-	mended, err = filetree.Mend(env, path, s.owner, want)
-	return mended, fault.Output(err)
-}
-
-// exactly returns the change of a directory's bits to mode, which leaves it the set-ID bits that mode does not name.
-func exactly(mode opt.Mode) func(bits uint32, dir bool) uint32 {
-	return func(bits uint32, _ bool) uint32 { return mode.Bits() | bits&filetree.SetID }
 }

@@ -2,18 +2,14 @@
 package touch
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
-
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
 	"github.com/slipway-init/slipway/internal/step"
-	"github.com/slipway-init/slipway/internal/step/opt"
 )
 
 // Kind is touch.
@@ -42,50 +38,7 @@ read-only; 77 if that is not permitted; 78 if a symbolic link was to be mended.
 securityContext.fsGroup often makes it unnecessary.
 `,
 	Args: []string{"path..."},
-	New:  func() step.Step { return &files{mode: 0o644} },
-}
-
-type files struct {
-	paths []string
-	mode  opt.Mode
-	given *pflag.Flag // --mode, to tell a mode that was asked for from the default
-	owner opt.Owner
-}
-
-func (s *files) Flags(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&s.paths, "path", nil, "file to create")
-	s.given = fs.VarPF(&s.mode, "mode", "", "mode of the files, in octal")
-	fs.Var(&s.owner, "owner", "numeric owner of the files, UID:GID, UID or :GID")
-}
-
-func (s *files) Effects() ([]step.Effect, error) {
-	effects, err := filetree.Effects(step.Write, s.paths, false)
-	if err != nil || !s.owner.Given() {
-		return effects, err
-	}
-	owned, err := filetree.Effects(step.Own, s.paths, false)
-	return append(effects, owned...), err
-}
-
-func (s *files) Run(ctx context.Context, env *step.Env) error {
-	tally := filetree.Tally{Env: env}
-	for _, path := range s.paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		path = filepath.Clean(env.Path(path))
-		created, err := create(path, s.mode.FileMode())
-		if err != nil {
-			return err
-		}
-		mended, err := s.mend(env, path, created)
-		if err != nil {
-			return err
-		}
-		tally.Count(created || mended)
-	}
-	tally.Output()
-	return nil
+	New:  func() step.Step { return &filetree.Making{What: "file", Mode: 0o644, Create: create} },
 }
 
 // create makes an empty file and reports whether it was missing. It never opens one that is there: a FIFO would block.
@@ -117,17 +70,4 @@ func file(path string) error {
 		return fault.New(fault.CantCreate, "create %s: it is a directory", path)
 	}
 	return nil
-}
-
-// mend gives a file the owner and mode that were asked for, and a new one the default mode in spite of the umask.
-func (s *files) mend(env *step.Env, path string, created bool) (mended bool, err error) {
-	if !created && !s.given.Changed && !s.owner.Given() {
-		return false, nil
-	}
-	var want func(bits uint32, dir bool) uint32
-	if created || s.given.Changed {
-		want = func(uint32, bool) uint32 { return s.mode.Bits() }
-	}
-	mended, err = filetree.Mend(env, path, s.owner, want)
-	return mended, fault.Output(err)
 }
