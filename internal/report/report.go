@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -86,7 +87,7 @@ func Fault(err error) []byte {
 
 // Write writes the report to path. The default path is written only if it is there: on a laptop nobody made it.
 func Write(path string, content []byte) error {
-	flags := os.O_WRONLY | os.O_TRUNC
+	flags := os.O_WRONLY | os.O_TRUNC | syscall.O_NONBLOCK // nor does it wait for the reader of a named pipe
 	if path != DefaultPath {
 		flags |= os.O_CREATE
 	}

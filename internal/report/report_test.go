@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -127,4 +128,15 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A report is best effort: a named pipe without a reader would keep the process for ever.
+func TestWriteDoesNotWaitForAReader(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Write(pipe, []byte("done\n")); !errors.Is(err, syscall.ENXIO) {
+		t.Errorf("got %v, want %v", err, syscall.ENXIO)
+	}
 }
