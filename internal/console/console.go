@@ -112,6 +112,10 @@ func (c *Console) Retry(t *plan.Task, retry run.Retry) {
 	now := time.Now()
 	c.mu.Lock()
 	r := c.recent[t]
+	if r == nil { // a step that did not stop in time goes on behind its end
+		c.mu.Unlock()
+		return
+	}
 	r.attempts++
 	level := slog.LevelDebug
 	if (r.err != text && now.Sub(r.retried) > time.Second) || now.Sub(r.retried) > retryEvery {
@@ -131,6 +135,10 @@ func (c *Console) Progress(t *plan.Task, done, total int64) {
 	now := time.Now()
 	c.mu.Lock()
 	r := c.recent[t]
+	if r == nil { // as above
+		c.mu.Unlock()
+		return
+	}
 	r.done, r.total = done, total
 	if r.progress.IsZero() {
 		r.progress = r.started

@@ -66,6 +66,21 @@ func TestJSONIsForMachines(t *testing.T) {
 	}
 }
 
+// A step that did not stop within its grace is left behind, and what it tells then must not end the process.
+func TestWhatComesAfterTheEndIsNotTold(t *testing.T) {
+	var out bytes.Buffer
+	c := console.New(&out, console.Text, slog.LevelDebug)
+	late := &plan.Task{ID: "late"}
+	c.Start(late)
+	c.End(late, run.TaskResult{State: run.Done})
+	want := out.String()
+	c.Retry(late, run.Retry{Attempt: 1, Err: errors.New("connection refused")})
+	c.Progress(late, 1, 2)
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestCommandsWriteToWhatIsNoTerminal(t *testing.T) {
 	c := console.New(&bytes.Buffer{}, console.Text, slog.LevelInfo)
 	if got := c.Output(os.Stdout); got != os.Stdout {
