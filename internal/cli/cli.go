@@ -40,6 +40,9 @@ func Main(ctx context.Context, process Process) int {
 	root.SetOut(process.Stdout)
 	root.SetErr(process.Stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
+		if !app.read {
+			err = usage(err) // it comes from cobra, which knows no kinds
+		}
 		if !app.ran {
 			app.refuse(err)
 		}
@@ -57,6 +60,7 @@ func Command(kinds []step.Kind, version string) *cobra.Command {
 type app struct {
 	Process
 	options options
+	read    bool // the command line has been read; what fails from here on is no fault of it
 	ran     bool // a plan ran; its error has been told and reported
 }
 

@@ -80,7 +80,7 @@ another try:
 		DisableFlagsInUseLine: true,
 		TraverseChildren:      true, // global options are the root's own, and end at the first step
 		Args:                  cobra.ArbitraryArgs,
-		PersistentPreRunE:     func(*cobra.Command, []string) error { return a.options.check() },
+		PersistentPreRunE:     a.begin,
 		RunE:                  a.runRoot,
 	}
 	a.options.flags(root.Flags())
@@ -112,6 +112,12 @@ func exitCodes() string {
 	}
 	b.WriteString("    128+n  ended by signal n")
 	return b.String()
+}
+
+// begin comes before every command, when its words and the global options have been read.
+func (a *app) begin(*cobra.Command, []string) error {
+	a.read = true
+	return a.options.check()
 }
 
 // runRoot is slipway without a step: the plan may stand in the environment.
