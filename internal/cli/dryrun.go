@@ -3,12 +3,14 @@ package cli
 import (
 	"bufio"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/spf13/pflag"
 
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/needs"
 	"github.com/slipway-init/slipway/internal/plan"
 )
@@ -65,7 +67,7 @@ func showTask(out *bufio.Writer, t *plan.Task, number, indent string) {
 	show(true, "")
 	show(false, "  (default)")
 	for _, e := range t.Effects {
-		fmt.Fprintf(out, "%s    %s\n", indent, e)
+		fmt.Fprintf(out, "%s    %s %s\n", indent, e.Verb, printable(e.Object))
 	}
 }
 
@@ -80,16 +82,42 @@ func isZero(flag *pflag.Flag) bool {
 
 // shown returns an option's value on one short line.
 func shown(flag *pflag.Flag) string {
-	text := flag.Value.String()
+	text := discreet(flag.Value.String())
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		text = strings.Join(list.GetSlice(), ", ")
+		var items []string
+		for _, item := range list.GetSlice() {
+			items = append(items, discreet(item))
+		}
+		text = strings.Join(items, ", ")
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		text = strconv.Quote(text)
-	}
+	text = printable(text)
 	const most = 100
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
+	}
+	return text
+}
+
+// discreet returns an option's value without the password that a URL in it may hold, and without the query of one that
+// is fetched, which may hold a token or a signature.
+func discreet(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "":
+		return text
+	case u.Scheme == "http" || u.Scheme == "https":
+		return httpx.Redact(u)
+	}
+	if _, given := u.User.Password(); given {
+		return u.Redacted()
+	}
+	return text
+}
+
+// printable returns text, quoted if it would break its line or move the cursor.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
 	}
 	return text
 }
