@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/csv"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (p *parser) draft(name string, pos Pos) *draft {
 	}
 	i := slices.IndexFunc(p.kinds, func(k step.Kind) bool { return k.Name == name })
 	if i < 0 {
-		p.faults.add(pos, "there is no step %q", name).Hint = didYouMean(name, p.names())
+		p.faults.add(pos, "there is no step %q", shorten(name)).Hint = didYouMean(name, p.names())
 		return nil
 	}
 	kind := p.kinds[i]
@@ -141,7 +142,7 @@ func (p *parser) lookup(d *draft, name, shown string, pos Pos) *pflag.Flag {
 	var candidates []string
 	dashes := shown[:len(shown)-len(name)]
 	d.task.Options.VisitAll(func(f *pflag.Flag) { candidates = append(candidates, dashes+f.Name) })
-	p.faults.add(pos, "%s has no option %s", d.task.Kind.Name, shown).Hint = didYouMean(shown, candidates)
+	p.faults.add(pos, "%s has no option %s", d.task.Kind.Name, printable(shorten(shown))).Hint = didYouMean(shown, candidates)
 	return nil
 }
 
@@ -162,6 +163,11 @@ func (p *parser) given(d *draft, flag *pflag.Flag, pos Pos, again bool) bool {
 
 // set sets an option from text; a list takes commas.
 func (p *parser) set(d *draft, flag *pflag.Flag, text string, pos Pos) {
+	if flag.Value.Type() == "stringSlice" && severalLines(text) {
+		d.broken = true
+		p.faults.add(pos, "%s: %s has several lines", d.task.Kind.Name, flag.Name).Hint = "put commas between the items, or write a list"
+		return
+	}
 	if err := d.task.Options.Set(flag.Name, text); err != nil {
 		d.broken = true
 		p.faults.add(pos, "%s: %s: %s", d.task.Kind.Name, flag.Name, cause(err))
@@ -171,6 +177,16 @@ func (p *parser) set(d *draft, flag *pflag.Flag, text string, pos Pos) {
 		d.broken = true
 		p.faults.add(pos, "%s: %s is an empty list", d.task.Kind.Name, flag.Name)
 	}
+}
+
+// severalLines reports whether a list that splits at commas would take no more than the first line of text.
+func severalLines(text string) bool {
+	reader := csv.NewReader(strings.NewReader(text))
+	if _, err := reader.Read(); err != nil {
+		return false // nothing, or what the list itself refuses
+	}
+	_, err := reader.Read()
+	return err != io.EOF
 }
 
 // append adds one item to a list as it is, commas and all; the first one replaces the default.
@@ -271,6 +287,14 @@ func shorten(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// printable returns text, quoted if it would break its line or move the cursor.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // finish turns the drafts into tasks: names, policies, effects.

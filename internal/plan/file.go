@@ -192,6 +192,9 @@ func (f *file) top(plan *Plan, n *yaml.Node) {
 }
 
 func (f *file) deadline(n *yaml.Node) time.Duration {
+	if n = f.resolve(n); n == nil {
+		return 0
+	}
 	d, err := time.ParseDuration(n.Value)
 	if n.Kind != yaml.ScalarNode || err != nil || d <= 0 {
 		f.faults.add(f.pos(n), "deadline: %s is not a duration such as 90s or 5m", describe(n))

@@ -65,6 +65,13 @@ steps:
 	}
 }
 
+func TestDeadlineMayBeAnAlias(t *testing.T) {
+	p, err := plan.ParseFile(kinds, "p.yaml", []byte("steps:\n- make: {path: /a, timeout: &t 3s}\ndeadline: *t"))
+	if err != nil || p.Deadline != 3*time.Second {
+		t.Errorf("got %v, %v, want a deadline of 3s", p, err)
+	}
+}
+
 func TestFileInJSON(t *testing.T) {
 	p, err := plan.ParseFile(kinds, "plan.json", []byte("{\n\t\"steps\": [{\"make\": {\"path\": [\"/a\"], \"retries\": 3}}]}"))
 	if err != nil {
@@ -107,6 +114,9 @@ steps:
 		{"no steps", "deadline: 1s", []string{"p.yaml:1:1: the plan has no steps"}},
 		{"empty steps", "steps: []", []string{"p.yaml:1:8: steps has no steps"}},
 		{"deadline", "deadline: soon\nsteps:\n- make: {path: /a}", []string{`p.yaml:1:11: deadline: "soon" is not a duration such as 90s or 5m`}},
+		{"lines", "steps:\n- make:\n    path: |\n      /a\n      /b", []string{`p.yaml:3:11: make: path has several lines | put commas between the items, or write a list`}},
+		{"control", "steps:\n- make: {path: /a, \"p\\e[2J\": x}", []string{`p.yaml:2:20: make has no option "p\x1b[2J"`}},
+		{"long", "steps:\n- " + strings.Repeat("m", 100) + ": {}", []string{`p.yaml:2:3: there is no step "` + strings.Repeat("m", 60) + `…"`}},
 		{"indent", "steps:\n- make:\n  path: /a", []string{`p.yaml:3:3: a step has one key; "path" is a second | begin each step with a dash; indent its options below its name`}},
 		{"value", "steps:\n- make: {path: {a: b}}", []string{"p.yaml:2:16: make: path is a mapping, not a plain value"}},
 		{"null", "steps:\n- make: {path: }", []string{"p.yaml:2:16: make: path has no value"}},
