@@ -2,6 +2,8 @@ package template
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -30,6 +32,12 @@ func toJSON(value any) (string, error) {
 }
 
 func fromJSON(s string) (any, error) {
+	value, err := decodeJSON(s)
+	return numbered(value), err
+}
+
+// decodeJSON leaves numbers as they are written.
+func decodeJSON(s string) (any, error) {
 	if err := parsable(s); err != nil {
 		return nil, err
 	}
@@ -41,7 +49,7 @@ func fromJSON(s string) (any, error) {
 		if _, more := decoder.Token(); more != io.EOF {
 			return nil, fault.New(fault.Data, "there is more behind the JSON value")
 		}
-		return numbered(value), nil
+		return value, nil
 	}
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return nil, fault.New(fault.Data, "it is not JSON at byte %d", syntax.Offset)
@@ -157,6 +165,27 @@ func base64Decode(s string) (string, error) {
 		return "", fault.New(fault.Data, "%w", err)
 	}
 	return string(out), nil
+}
+
+func base64URLEncode(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) }
+
+func base64URLDecode(s string) (string, error) {
+	out, err := base64.URLEncoding.DecodeString(s)
+	if err != nil {
+		return "", fault.New(fault.Data, "%w", err)
+	}
+	return string(out), nil
+}
+
+func md5sum(s string) string {
+	digest := md5.Sum([]byte(s))
+	return hex.EncodeToString(digest[:])
+}
+
+func hmacSHA256Hex(message, key string) string {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(message))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 func sha256Hex(s string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 	"text/template"
 	"text/template/parse"
 
@@ -15,10 +16,11 @@ import (
 // rendering is one run of a template. Its guards stand where text/template has no bounds of its own: at each call of a
 // function, each round of a loop, each template within a template, and each value that is printed.
 type rendering struct {
-	ctx    context.Context
-	output output
-	rounds int
-	depth  int
+	ctx      context.Context
+	template *template.Template
+	output   output
+	rounds   int
+	depth    int
 }
 
 // The names of the guards in the tree. A template that calls them does itself no good and others no harm.
@@ -29,12 +31,14 @@ const (
 	leaveGuard = "_leave"
 )
 
-// guarded returns the functions of all catalogues, a later one before an earlier one, and the guards.
-func (r *rendering) guarded(catalogues ...Funcs) template.FuncMap {
+// guarded returns the functions of all catalogues whose names occur in text, a later one before an earlier one, and the
+// guards. There are so many functions that to guard them all would cost more than most templates do.
+func (r *rendering) guarded(text string, catalogues ...Funcs) template.FuncMap {
 	all := make(template.FuncMap)
 	for _, catalogue := range catalogues {
 		maps.Copy(all, catalogue)
 	}
+	maps.DeleteFunc(all, func(name string, _ any) bool { return !strings.Contains(text, name) })
 	for name, fn := range all {
 		all[name] = r.guard(reflect.ValueOf(fn))
 	}

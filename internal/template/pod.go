@@ -31,7 +31,7 @@ func (p *pod) variableOr(name, value string) string {
 	return value
 }
 
-func (p *pod) file(path string) (string, error) { return readFile(p.env, path) }
+func (p *pod) file(path string) (string, error) { return ReadFile(p.env, path) }
 
 func (p *pod) name() (string, error) { return p.hostname() }
 

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"syscall"
 	"text/template"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/step"
@@ -48,12 +49,17 @@ type Engine struct {
 	Env      *step.Env              // its environment variables, and the root of the files
 	Hostname func() (string, error) // nil is os.Hostname
 	Funcs    Funcs                  // more functions; one with the name of a built-in function replaces it
+
+	// ConsulTemplate says that the functions of consul-template, which Vault Agent has, stand before built-in ones of
+	// the same name, also where they take their arguments in another order.
+	ConsulTemplate bool
+	Now            func() time.Time // for ConsulTemplate's timestamp; nil is time.Now
 }
 
 // RenderFile renders the template in the file at path, which is put under the env's root. A file that does not exist is
 // NoInput. All else is as with Render, which gets path as the name.
 func (e *Engine) RenderFile(ctx context.Context, path string) ([]byte, error) {
-	text, err := readFile(e.Env, path)
+	text, err := ReadFile(e.Env, path)
 	if err != nil {
 		return nil, err
 	}
@@ -86,15 +92,22 @@ func (e *Engine) parse(r *rendering, name, text string) (*template.Template, err
 	if len(text) > MaxText {
 		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
 	}
-	t, err := template.New(name).Option("missingkey=error").Funcs(r.guarded(builtin(e), e.Funcs)).Parse(text)
+	catalogues := []Funcs{builtin(e)}
+	if e.ConsulTemplate {
+		catalogues = append(catalogues, consul(e, r))
+	}
+	funcs := r.guarded(text, append(catalogues, e.Funcs)...)
+	t, err := template.New(name).Option("missingkey=error").Funcs(funcs).Parse(text)
 	if err != nil {
 		return nil, explain(name, err)
 	}
+	r.template = t
 	return t, nil
 }
 
-// readFile reads a file of at most MaxText bytes. It opens no pipe or device, which might never end.
-func readFile(env *step.Env, path string) (string, error) {
+// ReadFile returns the text of a file of at most MaxText bytes, which is put under the env's root. It opens no pipe or
+// device, which might never end. A file that does not exist is NoInput.
+func ReadFile(env *step.Env, path string) (string, error) {
 	f, err := os.OpenFile(env.Path(path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", path, cause(err))

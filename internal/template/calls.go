@@ -1,0 +1,116 @@
+package template
+
+import (
+	"slices"
+	"text/template"
+	"text/template/parse"
+)
+
+// Call is a call of a function whose arguments stand in the template itself.
+type Call struct {
+	Func string
+	Args []string
+}
+
+// Calls returns the calls that a rendering is certain to make before it succeeds, in their order and without
+// repetitions: those whose arguments are all texts of the template itself, and which no condition, loop or defined
+// template that is never called may leave out. The body of a {{with}} is certain if its pipeline is a call of one of
+// the functions named sure, which never return an empty value. It does no I/O.
+func (e *Engine) Calls(name, text string, sure ...string) ([]Call, error) {
+	t, err := e.parse(&rendering{}, name, text)
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{templates: t, sure: sure, seen: make(map[string]bool)}
+	w.template(t.Name())
+	return w.calls, nil
+}
+
+type walk struct {
+	templates *template.Template
+	sure      []string
+	seen      map[string]bool // templates
+	calls     []Call
+}
+
+func (w *walk) template(name string) {
+	t := w.templates.Lookup(name)
+	if w.seen[name] || t == nil || t.Tree == nil {
+		return
+	}
+	w.seen[name] = true
+	w.list(t.Root)
+}
+
+// list walks what is rendered from first to last. What stands behind a break or continue belongs to a loop, which is not
+// walked.
+func (w *walk) list(list *parse.ListNode) {
+	if list == nil {
+		return
+	}
+	for _, node := range list.Nodes {
+		switch node := node.(type) {
+		case *parse.ActionNode:
+			w.pipe(node.Pipe)
+		case *parse.TemplateNode:
+			w.pipe(node.Pipe)
+			w.template(node.Name)
+		case *parse.IfNode:
+			w.pipe(node.Pipe)
+		case *parse.RangeNode:
+			w.pipe(node.Pipe)
+		case *parse.WithNode:
+			w.pipe(node.Pipe)
+			if w.certain(node.Pipe) {
+				w.list(node.List)
+			}
+		}
+	}
+}
+
+// certain reports whether a pipeline never gives an empty value.
+func (w *walk) certain(pipe *parse.PipeNode) bool {
+	name := called(pipe.Cmds[len(pipe.Cmds)-1])
+	return slices.Contains(w.sure, name)
+}
+
+func (w *walk) pipe(pipe *parse.PipeNode) {
+	if pipe == nil {
+		return
+	}
+	for i, command := range pipe.Cmds {
+		name := called(command)
+		var args []string
+		literal := name != "" && i == 0 // a later command has one argument more, which the pipe brings
+		for j, arg := range command.Args {
+			switch arg := arg.(type) {
+			case *parse.StringNode:
+				args = append(args, arg.Text)
+				continue
+			case *parse.PipeNode:
+				// and and or leave out what follows the first argument that decides.
+				if j <= 1 || (name != "and" && name != "or") {
+					w.pipe(arg)
+				}
+			case *parse.ChainNode:
+				if inner, ok := arg.Node.(*parse.PipeNode); ok && (j <= 1 || (name != "and" && name != "or")) {
+					w.pipe(inner)
+				}
+			}
+			literal = literal && j == 0
+		}
+		call := Call{Func: name, Args: args}
+		same := func(other Call) bool { return other.Func == call.Func && slices.Equal(other.Args, call.Args) }
+		if literal && !slices.ContainsFunc(w.calls, same) {
+			w.calls = append(w.calls, call)
+		}
+	}
+}
+
+// called returns the name of the function that a command calls, or "".
+func called(command *parse.CommandNode) string {
+	if identifier, ok := command.Args[0].(*parse.IdentifierNode); ok {
+		return identifier.Ident
+	}
+	return ""
+}
