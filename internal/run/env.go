@@ -104,6 +104,8 @@ func transport(dial func(context.Context, string, string) (net.Conn, error), env
 		IdleConnTimeout:       30 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
+		// Go's own bound of 10 MiB for each connection is more than a small container has.
+		MaxResponseHeaderBytes: 256 << 10,
 	}
 }
 

@@ -29,7 +29,7 @@ func lookHTTP(ctx context.Context, e *eye, t target) error {
 	request.Host = e.headers.Get("Host") // "" means the URL's
 	response, err := e.client.Do(request)
 	if failure, ok := errors.AsType[*url.Error](err); ok {
-		return failure.Err // without the URL, whose query may hold a token
+		return unanswered(failure.Err) // without the URL, whose query may hold a token
 	}
 	if err != nil {
 		return err
@@ -41,18 +41,31 @@ func lookHTTP(ctx context.Context, e *eye, t target) error {
 	return e.judgeBody(response.Body)
 }
 
+// unanswered returns why there was no answer, without what the server may have put into that: net/http quotes a redirect
+// that it cannot read, which may hold a token, and a malformed answer, which may be long.
+func unanswered(err error) error {
+	switch {
+	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
+		return fault.New(fault.Unavailable, "it redirects to what is not a URL")
+	case fault.KindOf(err) == fault.Internal:
+		return fault.New(fault.Unavailable, "%s", printable(err.Error()))
+	}
+	return err
+}
+
 // judgeStatus returns nil for a status that was asked for. Being kept out does not say that the target is gone.
 func (e *eye) judgeStatus(response *http.Response) error {
+	text := printable(response.Status)
 	switch code := response.StatusCode; {
 	case e.status.has(code):
 		return nil
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return fault.Hint(fault.New(fault.Permission, "status %s", response.Status),
+		return fault.Hint(fault.New(fault.Permission, "status %s", text),
 			"give credentials by --header-from, or accept the status by --status")
 	case code >= 300 && code < 400 && e.noRedirect:
-		return fault.Hint(gone("status %s", response.Status), "accept the status by --status, or follow the redirect")
+		return fault.Hint(gone("status %s", text), "accept the status by --status, or follow the redirect")
 	default:
-		return gone("status %s", response.Status)
+		return gone("status %s", text)
 	}
 }
 
@@ -72,6 +85,8 @@ func (e *eye) judgeBody(body io.Reader) error {
 		return gone("the body does not match %s", want)
 	}
 	if e.jsonPath.given() {
+		e.judging.Lock() // one at a time: JSON takes forty times its size while it is judged
+		defer e.judging.Unlock()
 		return e.jsonPath.check(content)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ type eye struct {
 	client   *http.Client // closes every connection after its use
 	headers  http.Header  // with the secret ones
 	password string
+	judging  sync.Mutex
 }
 
 // open reads what the options name.

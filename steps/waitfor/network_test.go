@@ -170,6 +170,17 @@ func web(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/health", http.StatusFound)
 	case "/elsewhere":
 		http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+	case "/nowhere":
+		w.Header().Set("Location", "http://app:hunter2@no where/?token=hunter2")
+		w.WriteHeader(http.StatusFound)
+	case "/wordy", "/wordier":
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		words := map[string]int{"/wordy": 10_000, "/wordier": 1 << 20}[r.URL.Path]
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 500 %s\r\n\r\n", strings.Repeat("x", words)) // the client hangs up on the long one
 	case "/large":
 		_, _ = w.Write(make([]byte, maxContent+1))
 	case "/headers":
@@ -200,6 +211,9 @@ func TestHTTP(t *testing.T) {
 		{"/moved", steptest.Options{"no-redirect=true"}, "status 302 Found"},
 		{"/moved", steptest.Options{"no-redirect=true", "status=302"}, ""},
 		{"/elsewhere", nil, "redirect to another host"},
+		{"/nowhere", nil, "it redirects to what is not a URL"},
+		{"/wordy", nil, "status 500 " + strings.Repeat("x", 252) + "…"},
+		{"/wordier", nil, "server response headers exceeded 262144 bytes"},
 		{"/health", steptest.Options{"body-regex=gr[e]{2}n"}, ""},
 		{"/health", steptest.Options{"body-regex=yellow"}, "the body does not match yellow"},
 		{"/health", steptest.Options{"json-path=$.components[0].state=up"}, ""},

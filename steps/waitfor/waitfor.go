@@ -46,6 +46,9 @@ var Kind = step.Kind{
 // maxOutputs bounds how many targets say in the report how long they took.
 const maxOutputs = 16
 
+// maxTargets bounds how many targets there are: each takes up to 60 KB while it is looked at, and a container has 64 MiB.
+const maxTargets = 500
+
 // waitFor is the step with its options.
 type waitFor struct {
 	flags *pflag.FlagSet // to tell an option that was given from a default
@@ -142,6 +145,9 @@ func (s *waitFor) parseTargets() error {
 	s.targets = nil
 	if len(s.addresses) == 0 {
 		return fault.New(fault.Usage, "no target: name at least one, such as tcp://db:5432")
+	}
+	if len(s.addresses) > maxTargets {
+		return fault.New(fault.Usage, "%d targets: at most %d can be watched side by side", len(s.addresses), maxTargets)
 	}
 	var faults []error
 	for _, address := range s.addresses {
