@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/slipway-init/slipway/internal/cli"
@@ -16,6 +17,7 @@ import (
 var version = "devel"
 
 func main() {
+	boundMemory()
 	ctx := untilSignal()
 	os.Exit(cli.Main(ctx, cli.Process{
 		Args:    os.Args[1:],
@@ -25,6 +27,17 @@ func main() {
 		Version: version,
 		Become:  become,
 	}))
+}
+
+// softLimit is what the garbage collector keeps the process below where it can, in bytes: by itself it would let the heap
+// double, which a container of 64 MiB does not survive.
+const softLimit = 48 << 20
+
+// boundMemory sets softLimit, unless the environment's GOMEMLIMIT says otherwise.
+func boundMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softLimit)
+	}
 }
 
 // untilSignal returns a context that the first SIGTERM or SIGINT ends. The second ends the process at once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -24,6 +25,19 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
 	})
+}
+
+func TestMemoryIsBoundedUnlessTheEnvironmentBoundsIt(t *testing.T) {
+	before := debug.SetMemoryLimit(1 << 40)
+	defer debug.SetMemoryLimit(before)
+	for variable, want := range map[string]int64{"2TiB": 1 << 40, "": softLimit} {
+		debug.SetMemoryLimit(1 << 40)
+		t.Setenv("GOMEMLIMIT", variable)
+		boundMemory()
+		if got := debug.SetMemoryLimit(-1); got != want {
+			t.Errorf("GOMEMLIMIT=%q: got a limit of %d bytes, want %d", variable, got, want)
+		}
+	}
 }
 
 // status runs a command and checks its exit code: status 64 slipway mkdri /a.
