@@ -2,7 +2,6 @@ package vault
 
 import (
 	"errors"
-	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -80,12 +79,12 @@ func (c *Config) Effects() ([]step.Effect, error) {
 	if (c.certFile == "") != (c.keyFile == "") {
 		fail("--cert-file and --key-file go together")
 	}
-	m, known := methods[c.auth]
+	m, known := methodOf(c.auth)
 	switch {
 	case c.auth == "" && c.tokenFile != "":
-		m, known = methods[tokenFile], true
+		m, known = methodOf(tokenFile)
 	case c.auth == "":
-		m, known = methods[kubernetes], true
+		m, known = methodOf(kubernetes)
 		m.role = false // VAULT_TOKEN may be set, which needs none; Open knows
 	}
 	if !known {
@@ -152,9 +151,6 @@ func (c *Config) reads(m method) []step.Effect {
 	}
 	return effects
 }
-
-// methodNames returns the login methods by name.
-func methodNames() []string { return slices.Sorted(maps.Keys(methods)) }
 
 // server is an address that was parsed: a URL, or a Unix socket over which HTTP is spoken.
 type server struct {
