@@ -88,7 +88,7 @@ func TestOptionsAreCheckedTogether(t *testing.T) {
 		{steptest.Options{"target=https://a", "cert-file=/c"}, []string{"--cert-file and --key-file go together"}},
 		{steptest.Options{"target=https://a", "ca-file=/c", "insecure-skip-tls-verify=true"}, []string{"trust anybody"}},
 		{steptest.Options{"target=tcp://a:1", "stable=0", "look-timeout=0s", "interval=-1s"}, []string{"--stable 0", "--look-timeout 0s", "--interval -1s"}},
-		{slices.Repeat(steptest.Options{"target=tcp://a:1"}, 501), []string{"501 targets: at most 500"}},
+		{slices.Repeat(steptest.Options{"target=tcp://a:1"}, 501), []string{"501 targets are dialled: at most 500"}},
 		{steptest.Options{"target=dns://a", "min-addresses=0"}, []string{"--min-addresses 0"}},
 		{steptest.Options{"target=tls://a:1", "min-validity=-1h"}, []string{"--min-validity -1h"}},
 		{steptest.Options{"target=http://a", "method=G T"}, []string{`--method "G T"`}},
