@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -234,10 +233,11 @@ func (v *Vault) Audit(t testing.TB) string {
 // caller writes to database/roles/.
 func (p *Postgres) ConnectVault(t testing.TB, v *Vault, roles ...string) {
 	t.Helper()
+	p.awaitLog(t, "ready to accept connections") // Vault looks once
 	v.Write(t, "sys/mounts/database", map[string]any{"type": "database"})
 	v.Write(t, "database/config/postgres", map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": roles,
-		"connection_url": (&url.URL{Scheme: "postgresql", Host: p.Addr, Path: "postgres", RawQuery: "sslmode=disable"}).String(),
+		"connection_url": "postgresql://{{username}}:{{password}}@" + p.Addr + "/postgres?sslmode=disable",
 		"username":       User, "password": Password,
 	})
 }
