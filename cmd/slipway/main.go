@@ -40,8 +40,10 @@ func boundMemory() {
 	}
 }
 
-// untilSignal returns a context that the first SIGTERM or SIGINT ends. The second ends the process at once.
+// untilSignal returns a context that the first SIGTERM or SIGINT ends. The second ends the process at once. A log that
+// nobody reads any more is no reason to stop: SIGPIPE is taken, and not ignored, because children would inherit that.
 func untilSignal() context.Context {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

@@ -24,9 +24,6 @@ func (a *app) stepCommand(kind step.Kind) *cobra.Command {
 		DisableFlagParsing:    true,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if helpWanted(args) {
-				return a.chainHelp(cmd, args)
-			}
 			return a.runChain(cmd, append([]string{cmd.Name()}, args...))
 		},
 		ValidArgsFunction: a.completeChain,
@@ -45,44 +42,20 @@ func argumentsUsage(kind step.Kind) string {
 	return b.String()
 }
 
-// helpWanted reports whether a chain asks for help before the words that are a command's own.
-func helpWanted(args []string) bool {
-	for _, arg := range args {
-		switch arg {
-		case "--":
-			return false
-		case "--help", "-h":
-			return true
-		}
-	}
-	return false
-}
-
-// chainHelp shows the help of the step in which --help stands.
-func (a *app) chainHelp(cmd *cobra.Command, args []string) error {
-	for i, arg := range args {
-		if arg == "--help" || arg == "-h" {
-			break
-		}
-		if (arg == "then" || arg == "and") && i+1 < len(args) {
-			for _, sibling := range cmd.Root().Commands() {
-				if sibling.Name() == args[i+1] {
-					cmd = sibling
-				}
-			}
-		}
-	}
-	return cmd.Help()
-}
-
 // runChain builds the plan of a chain and executes it.
 func (a *app) runChain(cmd *cobra.Command, args []string) error {
 	p, err := plan.ParseArgs(a.Kinds, args)
-	if err != nil {
-		var faults plan.Faults
-		if errors.As(err, &faults) {
-			hintGlobals(faults, args, cmd.Root().Flags())
+	if help, ok := errors.AsType[*plan.HelpWanted](err); ok {
+		step, _, err := cmd.Root().Find([]string{help.Step})
+		if err != nil {
+			return err
 		}
+		return step.Help()
+	}
+	if faults, ok := errors.AsType[plan.Faults](err); ok {
+		hintGlobals(faults, args, cmd.Root().Flags())
+	}
+	if err != nil {
 		return err
 	}
 	return a.execute(cmd.Context(), p)

@@ -88,7 +88,7 @@ another try:
 	root.SetVersionTemplate("slipway {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddGroup(&cobra.Group{ID: groupSteps, Title: "Steps:"}, &cobra.Group{ID: groupCommands, Title: "Commands:"})
-	root.SetHelpCommandGroupID(groupCommands)
+	root.SetHelpCommand(helpCommand())
 	root.SetCompletionCommandGroupID(groupCommands)
 	for _, kind := range a.Kinds {
 		root.AddCommand(a.stepCommand(kind))
@@ -149,6 +149,22 @@ func (a *app) stepsCommand() *cobra.Command {
 }
 
 // versionCommand returns the command that prints the version.
+// helpCommand is cobra's, but for a name that is not there, which is no success.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [STEP|COMMAND]",
+		Short:   "Show the page of a step or a command",
+		GroupID: groupCommands,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(fmt.Errorf("there is no help for %q", args))
+			}
+			return found.Help()
+		},
+	}
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,15 +55,25 @@ func ParseArgs(kinds []step.Kind, args []string) (*Plan, error) {
 		}
 		c.next++
 	}
+	if c.help != nil {
+		return nil, c.help
+	}
 	c.finish()
 	return c.check(plan)
 }
+
+// HelpWanted is the error of a chain that asks for help by --help or -h.
+type HelpWanted struct{ Step string } // the step that it stands behind
+
+// Error implements error.
+func (h *HelpWanted) Error() string { return "help is wanted for " + h.Step }
 
 // chain reads a chain's arguments from left to right.
 type chain struct {
 	parser
 	args []string
 	next int // index of the next argument
+	help *HelpWanted
 }
 
 func (c *chain) pos() Pos { return Pos{Arg: c.next + 1} }
@@ -142,6 +153,10 @@ func (c *chain) option(d *draft) {
 	pos := c.pos()
 	shown, value, attached := strings.Cut(c.word(), "=")
 	c.next++
+	if (shown == "--help" || shown == "-h") && !attached {
+		c.help = cmp.Or(c.help, &HelpWanted{d.task.Kind.Name})
+		return
+	}
 	name := strings.TrimPrefix(shown, "--")
 	if len(name) == len(shown) || name == "" {
 		d.broken = true

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,7 @@ func TestChainFaultsAreToldAtOnce(t *testing.T) {
 			`argument 5: a step is missing at the end | a literal "then" or "and" is written --option=then`,
 		}},
 		{"copy x y z", []string{`argument 4: copy: one argument too many: "z" | usage: copy FROM TO [--option value]…`}},
+		{"copy x y https://u:hunter2@h/p?token=hunter3", []string{`argument 4: copy: one argument too many: "https://h/…" | usage: copy FROM TO [--option value]…`}},
 		{"copy x y --size 1 --size 2", []string{"argument 6: copy: size is given twice, at argument 4 before"}},
 		{"copy --size=many x y", []string{`argument 2: copy: size: "many": invalid syntax`}},
 		{"copy", []string{"argument 1: copy: from is missing", "argument 1: copy: to is missing | say where to"}},
@@ -95,6 +97,27 @@ func TestChainFaultsAreToldAtOnce(t *testing.T) {
 			_, err := plan.ParseArgs(kinds, strings.Fields(test.chain))
 			wantFaults(t, err, test.want)
 		})
+	}
+}
+
+func TestHelpIsWantedWhereItIsNoValue(t *testing.T) {
+	tests := []struct{ chain, want string }{
+		{"make --help", "make"},
+		{"make /a then copy -h", "copy"},
+		{"mkae /a then copy --no-such-option -h", "copy"},
+		{"copy --from -h --to --help", ""},
+		{"do -- app --help", ""},
+	}
+	for _, test := range tests {
+		_, err := plan.ParseArgs(kinds, strings.Fields(test.chain))
+		var help *plan.HelpWanted
+		got := ""
+		if errors.As(err, &help) {
+			got = help.Step
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q (%v)", test.chain, got, test.want, err)
+		}
 	}
 }
 

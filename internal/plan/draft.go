@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/csv"
 	"fmt"
+	"net/url"
 	"io"
 	"slices"
 	"strconv"
@@ -280,8 +281,11 @@ func usage(kind step.Kind) string {
 	return strings.Join(append(words, "[--option value]…"), " ")
 }
 
-// shorten keeps an absurd value from filling the screen.
+// shorten keeps an absurd value from filling the screen, and what a URL may hide from being told.
 func shorten(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" && (u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		text = u.Scheme + "://" + u.Host + "/…"
+	}
 	const most = 60
 	if len(text) <= most {
 		return text

@@ -13,6 +13,9 @@ import (
 // defaultMaxBackoff is the longest delay of a policy that names none.
 const defaultMaxBackoff = 30 * time.Second
 
+// longestDelay is longer than any pod waits, and far from where a duration overflows.
+const longestDelay = 365 * 24 * time.Hour
+
 // Retry is one attempt that failed and will be made again.
 type Retry struct {
 	Part    string        // the part of the step that failed; empty when the step was tried as a whole
@@ -75,6 +78,7 @@ func backoff(policy step.Policy, n int, elapsed time.Duration) time.Duration {
 	if delay <= 0 {
 		return 0
 	}
+	delay = min(delay, longestDelay)
 	return delay + rand.N(delay/4+1)
 }
 

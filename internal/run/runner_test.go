@@ -282,6 +282,16 @@ func TestBackoffDoublesWithJitterUpToItsBound(t *testing.T) {
 	})
 }
 
+func TestAbsurdBackoffIsNoBusyLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := task("x", step.Policy{Timeout: time.Hour, Retries: step.Forever, Backoff: 1<<63 - 1}, always(fault.New(fault.Temporary, "503")))
+		result := (&run.Runner{}).Run(t.Context(), &plan.Plan{Root: plan.Sequence{x}})
+		if got := result.Tasks[x].Attempts; got != 1 {
+			t.Errorf("%d attempts within an hour, want 1", got)
+		}
+	})
+}
+
 func TestOutputsAreKept(t *testing.T) {
 	x := task("x", step.Policy{}, func(_ context.Context, env *step.Env) error {
 		env.Output("commit", "abc")
