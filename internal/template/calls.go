@@ -114,3 +114,66 @@ func called(command *parse.CommandNode) string {
 	}
 	return ""
 }
+
+// Arguments returns the texts that stand as the first argument of a function's calls, wherever in the template they are.
+// It does no I/O.
+func (e *Engine) Arguments(name, text, function string) ([]string, error) {
+	t, err := e.parse(&rendering{}, name, text)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, one := range t.Templates() {
+		if one.Tree == nil {
+			continue
+		}
+		commands(one.Root, func(c *parse.CommandNode) {
+			if called(c) != function || len(c.Args) < 2 {
+				return
+			}
+			if first, ok := c.Args[1].(*parse.StringNode); ok {
+				all = append(all, first.Text)
+			}
+		})
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// commands calls visit for every command below a node.
+func commands(node parse.Node, visit func(*parse.CommandNode)) {
+	branch := func(b *parse.BranchNode) {
+		commands(b.Pipe, visit)
+		commands(b.List, visit)
+		if b.ElseList != nil {
+			commands(b.ElseList, visit)
+		}
+	}
+	switch node := node.(type) {
+	case *parse.ListNode:
+		for _, one := range node.Nodes {
+			commands(one, visit)
+		}
+	case *parse.ActionNode:
+		commands(node.Pipe, visit)
+	case *parse.TemplateNode:
+		if node.Pipe != nil {
+			commands(node.Pipe, visit)
+		}
+	case *parse.IfNode:
+		branch(&node.BranchNode)
+	case *parse.RangeNode:
+		branch(&node.BranchNode)
+	case *parse.WithNode:
+		branch(&node.BranchNode)
+	case *parse.ChainNode:
+		commands(node.Node, visit)
+	case *parse.PipeNode:
+		for _, command := range node.Cmds {
+			visit(command)
+			for _, arg := range command.Args {
+				commands(arg, visit)
+			}
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/template"
@@ -158,6 +159,23 @@ func explain(name string, err error) error {
 		text = name + ": " + text
 	}
 	return fault.As(kind, &failure{text, err})
+}
+
+// missing is how text/template says that a map has no such key.
+var missing = regexp.MustCompile(`map has no entry for key (".*")$`)
+
+// MissingKey returns the key that a map of the template does not have, if that is what err says.
+func MissingKey(err error) (key string, ok bool) {
+	e, ok := errors.AsType[template.ExecError](err)
+	if !ok {
+		return "", false
+	}
+	match := missing.FindStringSubmatch(e.Error())
+	if match == nil {
+		return "", false
+	}
+	key, err = strconv.Unquote(match[1])
+	return key, err == nil
 }
 
 // failure is an error with other words.

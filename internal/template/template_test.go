@@ -350,3 +350,15 @@ func ExampleEngine() {
 	// port = 8080
 	// <nil>
 }
+
+func TestMissingKey(t *testing.T) {
+	for text, want := range map[string]string{
+		`{{ .a }}`: "a", `{{ (dict).b }}`: "b", `{{ $d := dict "x" (dict) }}{{ $d.x.c.d }}`: "c",
+		`{{ fail "map has no entry for key x" }}`: "", `{{ if }}`: "", `{{ nil.a }}`: "",
+	} {
+		_, err := render(t, text)
+		if got, ok := template.MissingKey(err); got != want || ok != (want != "") {
+			t.Errorf("%s: got %q, %v, want %q", text, got, ok, want)
+		}
+	}
+}

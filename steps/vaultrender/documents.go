@@ -1,0 +1,243 @@
+package vaultrender
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/slipway-init/slipway/internal/atomicfile"
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/internal/template"
+	"github.com/slipway-init/slipway/internal/vault"
+)
+
+// maxOutput bounds what one step renders, in bytes: it is all in memory before any of it is written.
+const maxOutput = 16 << 20
+
+// sideBySide is how many secrets are asked for at a time.
+const sideBySide = 8
+
+// document is a template with what can be told of it before it is rendered.
+type document struct {
+	source
+	calls  []template.Call // that it is certain to make
+	toFile []string        // the paths that it may give to writeToFile, where they stand in the template
+}
+
+// load reads all templates and parses them.
+func (s *rendering) load(env *step.Env) ([]document, error) {
+	var documents []document
+	for _, source := range s.planned {
+		if !s.inline {
+			text, err := template.ReadFile(env, source.name)
+			if err != nil {
+				return nil, err
+			}
+			source.text = text
+		}
+		engine := newEngine(env, nil)
+		calls, err := engine.Calls(source.name, source.text, readsSecret, issues)
+		if err != nil {
+			return nil, err
+		}
+		toFile, err := engine.Arguments(source.name, source.text, writesFile)
+		if err != nil {
+			return nil, err
+		}
+		documents = append(documents, document{source, calls, toFile})
+	}
+	return documents, nil
+}
+
+// render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
+// a part that a template wants now.
+func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, documents []document) ([]atomicfile.Entry, error) {
+	s.prefetch(ctx, vaults, documents)
+	r := &run{rendering: s, ctx: ctx, env: env, vaults: vaults, documents: documents}
+	err := r.all()
+	if r.incomplete {
+		r.anew = true
+		err = r.all()
+	}
+	return r.files, err
+}
+
+// prefetch asks for everything that is certain to be wanted, side by side; the session keeps the answers. What fails here
+// fails again, and is told, where it is wanted.
+func (s *rendering) prefetch(ctx context.Context, vaults session, documents []document) {
+	var wanted []func()
+	for _, d := range documents {
+		for _, call := range d.calls {
+			switch {
+			case call.Func == readsSecret && len(call.Args) == 1:
+				if path, params, err := parsePath(call.Args[0]); err == nil {
+					wanted = append(wanted, func() { _, _ = vaults.Read(ctx, path, params) })
+				}
+			case call.Func == listsSecrets && len(call.Args) == 1:
+				if path, _, err := parsePath(call.Args[0]); err == nil {
+					wanted = append(wanted, func() { _, _ = vaults.List(ctx, path) })
+				}
+			}
+		}
+	}
+	for _, path := range s.secrets {
+		wanted = append(wanted, func() { _, _ = vaults.KV(ctx, path) })
+	}
+	if len(wanted) < 2 {
+		return
+	}
+	var all sync.WaitGroup
+	queue := make(chan func())
+	for range min(sideBySide, len(wanted)) {
+		all.Go(func() {
+			for ask := range queue {
+				ask()
+			}
+		})
+	}
+	for _, ask := range wanted {
+		queue <- ask
+	}
+	close(queue)
+	all.Wait()
+}
+
+// parsePath splits a path as templates give it, "secret/app?version=2".
+func parsePath(text string) (path string, params url.Values, err error) {
+	u, err := url.Parse(strings.Trim(strings.TrimSpace(text), "/"))
+	if err != nil || u.Path == "" || u.Host != "" || u.Scheme != "" {
+		return "", nil, fault.New(fault.Data, "%q is not the path of a secret, such as secret/app", text)
+	}
+	return u.Path, u.Query(), nil
+}
+
+// run is the rendering of all documents.
+type run struct {
+	*rendering
+	ctx       context.Context
+	env       *step.Env
+	vaults    session
+	documents []document
+	anew      bool // take no certificate from the old files
+
+	files        []atomicfile.Entry
+	toFile       map[string]bool         // those of files, by path, that writeToFile has written
+	certificates map[string]*certificate // by the call that gave them
+	incomplete   bool                    // a certificate from the old files lacks a part
+	answers      []answer                // to the document that is being rendered
+}
+
+// answer is a secret that a template was given.
+type answer struct {
+	path   string
+	secret *vault.Secret
+}
+
+// all makes the files of all documents and of the secrets without a template.
+func (r *run) all() error {
+	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
+	for _, d := range r.documents {
+		r.answers = nil
+		content, err := newEngine(r.env, r).Render(r.ctx, d.name, d.text)
+		if err != nil {
+			return r.explain(err)
+		}
+		if err := r.add(d.dest, content, r.attributes()); err != nil {
+			return err
+		}
+	}
+	return r.plain()
+}
+
+func (r *run) attributes() atomicfile.Attributes {
+	return atomicfile.Attributes{Mode: r.mode, Owner: r.owner}
+}
+
+// add keeps a file until all are there. A path that is written twice is a fault.
+func (r *run) add(path string, content []byte, a atomicfile.Attributes) error {
+	if r.file(path) != nil {
+		return fault.New(fault.Data, "%s is written twice", path)
+	}
+	r.files = append(r.files, atomicfile.Entry{Path: r.env.Path(path), Content: content, Attributes: a})
+	return r.bounded()
+}
+
+// file returns the file at path, if it is there already.
+func (r *run) file(path string) *atomicfile.Entry {
+	clean := filepath.Clean(r.env.Path(path))
+	i := slices.IndexFunc(r.files, func(f atomicfile.Entry) bool { return filepath.Clean(f.Path) == clean })
+	if i < 0 {
+		return nil
+	}
+	return &r.files[i]
+}
+
+// bounded returns a fault if the files are too large together.
+func (r *run) bounded() error {
+	size := 0
+	for _, f := range r.files {
+		size += len(f.Content)
+	}
+	if size > maxOutput {
+		return fault.New(fault.Data, "the files of one step are over %d bytes together", maxOutput)
+	}
+	return nil
+}
+
+// explain adds to the error of a missing key what the secrets do have: names, never values.
+func (r *run) explain(err error) error {
+	key, ok := template.MissingKey(err)
+	if !ok {
+		return err
+	}
+	var neighbours []string
+	for _, a := range slices.Backward(r.answers) {
+		pairs, version2 := pairsOf(a.secret)
+		switch {
+		case version2 && pairs[key] != nil:
+			return fault.Hint(err, "%s is of KV version 2: write .Data.data.%s", a.path, key)
+		case !version2 && key == "data":
+			return fault.Hint(err, "%s is not of KV version 2: write .Data.KEY, without the second .data", a.path)
+		}
+		if line := fmt.Sprintf("%s has %s", a.path, names(pairs)); !slices.Contains(neighbours, line) {
+			neighbours = append(neighbours, line)
+		}
+	}
+	if len(neighbours) == 0 {
+		return err
+	}
+	const most = 3
+	told := fault.New(fault.KindOf(err), "%w; %s", err, strings.Join(neighbours[:min(most, len(neighbours))], "; "))
+	return fault.Hint(told, "put the key into the secret, or if it may be missing: {{ with index .Data.data %q }}…{{ end }}", key)
+}
+
+// pairsOf returns the pairs of a secret, and whether they are those of KV version 2.
+func pairsOf(s *vault.Secret) (pairs map[string]any, version2 bool) {
+	inner, data := s.Data["data"].(map[string]any)
+	if _, metadata := s.Data["metadata"].(map[string]any); data && metadata {
+		return inner, true
+	}
+	return s.Data, false
+}
+
+// names returns the keys of pairs, sorted and quoted, for an error.
+func names(pairs map[string]any) string {
+	const most = 20
+	if len(pairs) == 0 {
+		return "no keys"
+	}
+	var quoted []string
+	for name := range pairs {
+		quoted = append(quoted, fmt.Sprintf("%q", name))
+	}
+	slices.Sort(quoted)
+	if len(quoted) > most {
+		quoted = append(quoted[:most], fmt.Sprintf("and %d more", len(quoted)-most))
+	}
+	return strings.Join(quoted, ", ")
+}
