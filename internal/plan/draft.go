@@ -3,8 +3,8 @@ package plan
 import (
 	"encoding/csv"
 	"fmt"
-	"net/url"
 	"io"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"

@@ -50,6 +50,9 @@ const maxOutputs = 16
 // container has 64 MiB.
 const maxDialled = 500
 
+// maxTargets bounds them all: a file that is missing takes 8 KB.
+const maxTargets = 4000
+
 // waitFor is the step with its options.
 type waitFor struct {
 	flags *pflag.FlagSet // to tell an option that was given from a default
@@ -159,6 +162,9 @@ func (s *waitFor) parseTargets() error {
 		if t.Scheme != "file" {
 			dialled++
 		}
+	}
+	if len(s.addresses) > maxTargets {
+		return fault.New(fault.Usage, "%d targets: at most %d can be watched side by side", len(s.addresses), maxTargets)
 	}
 	if dialled > maxDialled {
 		faults = append(faults, fault.New(fault.Usage, "%d targets are dialled: at most %d can be watched side by side", dialled, maxDialled))
