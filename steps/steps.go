@@ -10,6 +10,7 @@ import (
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/touch"
+	"github.com/slipway-init/slipway/steps/vaultrender"
 	"github.com/slipway-init/slipway/steps/waitfor"
 	"github.com/slipway-init/slipway/steps/writefile"
 )
@@ -24,6 +25,7 @@ func All() []step.Kind {
 		touch.Kind,
 		writefile.Kind,
 		render.Kind,
+		vaultrender.Kind,
 		exec.Kind,
 		install.Kind,
 	}
