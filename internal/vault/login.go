@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -194,18 +193,19 @@ func (s *Session) turnedAway(err error, m method, data map[string]any) error {
 		redact(answer.Errors, data)
 	}
 	explained := explain(err)
-	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient()
-	if refusal {
-		explained = fault.As(fault.Permission, explained)
+	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient() ||
+		strings.Contains(explained.Error(), "invalid username or password") || // a 500 of servers up to 1.13
+		strings.Contains(explained.Error(), "invalid secret id") // likewise
+	if !refusal {
+		return fmt.Errorf("%s: %w", s.login, explained)
 	}
-	explained = fmt.Errorf("%s: %w", s.login, explained)
-	switch {
-	case status(err) == http.StatusNotFound:
-		return fault.Hint(explained, "is the method mounted at auth/%s? --auth-path names another place", s.login.Mount)
-	case refusal && m.hint != "":
-		return fault.Hint(explained, "%s", m.hint)
+	explained = fmt.Errorf("%s: %w", s.login, fault.As(fault.Permission, explained))
+	// What is not mounted is answered as what is forbidden.
+	advice := fmt.Sprintf("the method must be mounted at auth/%s, or --auth-path say where", s.login.Mount)
+	if m.hint != "" {
+		advice = m.hint + "; " + advice
 	}
-	return explained
+	return fault.Hint(explained, "%s", advice)
 }
 
 // redact takes what was sent as a credential out of what the server said.

@@ -88,12 +88,9 @@ func (s *Session) resume(ctx context.Context, name string) error {
 	}
 	same := old.Login == s.login
 	if same {
-		s.receipt.Entries = old.whole(s.now())
+		s.receipt.Entries = old.filter(func(e *entry) bool { return e.leased() && s.given || !e.leased() && e.good(s.now()) })
 	}
 	if old.Token == nil {
-		if same && s.given {
-			s.receipt.Entries = append(s.receipt.Entries, old.leases()...)
-		}
 		return nil
 	}
 	alive := false
@@ -277,11 +274,6 @@ func (r *receipt) entry(key string) *entry {
 // drop forgets the entry of that key.
 func (r *receipt) drop(key string) {
 	r.Entries = slices.DeleteFunc(r.Entries, func(e entry) bool { return e.Key == key })
-}
-
-// whole returns the certificates that can be used again.
-func (r *receipt) whole(now time.Time) []entry {
-	return r.filter(func(e *entry) bool { return !e.leased() && e.good(now) })
 }
 
 // leases returns the entries that hang on a token.
