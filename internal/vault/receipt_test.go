@@ -396,12 +396,12 @@ func TestAReceiptOfAnotherServerIsNotSentThere(t *testing.T) {
 	s := p.open()
 	p.credential(s)
 	p.close(s, false)
-	p.environ["VAULT_SKIP_VERIFY"] = "true"
+	other.counts["login"] = 100
 	s = p.open(append([]string{"address=" + other.URL}, role...)...)
 	p.close(s, false)
 	for _, r := range other.requests {
-		if r.Token == "hvs.fake-1" && r.Path == "auth/token/revoke-self" && len(other.requests) != 2 {
-			t.Errorf("the other server was asked %v", other.requests)
+		if r.Token == "hvs.fake-1" {
+			t.Errorf("the other server was sent the token: %v", r)
 		}
 	}
 	if !strings.Contains(p.log.String(), "the receipt is of another server") {
