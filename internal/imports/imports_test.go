@@ -60,6 +60,18 @@ var rules = []rule{
 		why: "one package holds the library at its edge",
 	},
 	{
+		from: "", except: []string{"internal/store/aws"}, forbid: []string{"github.com/aws/"},
+		why: "one package signs for AWS; the SDK's service clients and its configuration loader cost every start, see docs/stores.md",
+	},
+	{
+		from: "internal/store/aws", forbid: []string{"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service"},
+		why: "they cost every start 3.4 ms, see docs/stores.md",
+	},
+	{
+		from: "internal/store", forbid: []string{module + "internal/template", module + "internal/lookup", module + "steps"},
+		why: "a store gives values; what asks for them is not its business",
+	},
+	{
 		from: "", except: []string{"internal/netfilter"}, forbid: []string{"github.com/google/nftables", "github.com/coreos/go-iptables"},
 		why: "one package holds the kernel's tables",
 	},
@@ -144,6 +156,7 @@ func TestRulesCatchWhatTheyForbid(t *testing.T) {
 		{"internal/cli", module + "steps/mkdir"},
 		{"internal/telemetry", module + "internal/run"},
 		{"internal/filetree", module + "internal/plan"},
+		{"internal/lookup", "github.com/aws/aws-sdk-go-v2/aws"},
 		{"internal/run", "go.opentelemetry.io/otel/sdk/trace"},
 	}
 	for _, test := range tests {

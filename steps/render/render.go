@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/lookup"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 	"github.com/slipway-init/slipway/internal/template"
@@ -24,6 +26,7 @@ var Kind = step.Kind{
     slipway render /templates/app.conf.tmpl /config/app.conf
     slipway render --inline 'node.id={{ ordinal }}' /config/node.properties --mode 0440
     slipway render /templates/db.yaml.tmpl /config/db.yaml --owner 65532:65532 --mode 0400
+    slipway render --inline '{{ awsSecret "prod/db" "password" }}' /config/password --mode 0400
 
 In a plan:
 
@@ -43,21 +46,24 @@ is neither followed nor replaced.
 ## Templates
 
 ` + template.Help + `
+` + lookup.Help + `
 ## Runs
 
 **A second run** changes nothing. A file with other content is replaced; one with the right content and another mode or
 owner is mended in place. The outputs are bytes and, if its mode lets everybody read the file, sha256.
 
 **Exit codes**: 64 if an inline template cannot be parsed; 65 if the template is wrong or something that it uses is
-missing, with its line; 66 if TEMPLATE or a file that it reads does not exist; 73 if DEST cannot be written, for example
-because it is a directory, the file system is full or read-only, or its directory does not exist; 77 if that is not
-permitted; 78 if DEST is a symbolic link.
+missing, with its line; 66 if TEMPLATE, a file that it reads or a key of a store does not exist; 69 and 75 if a store is
+not there or asks for patience, after 5 retries within 2 minutes; 73 if DEST cannot be written, for example
+because it is a directory, the file system is full or read-only, or its directory does not exist; 77 if that, or to read
+a key, is not permitted; 78 if DEST is a symbolic link.
 
 **Privileges**: the right to read TEMPLATE and to write to DEST's directory. --owner with another user needs the
 capability CHOWN; a pod's securityContext.fsGroup often makes it unnecessary.
 `,
-	Args: []string{"template", "dest"},
-	New:  func() step.Step { return &rendering{mode: 0o644} },
+	Args:   []string{"template", "dest"},
+	Policy: step.Policy{Timeout: 2 * time.Minute, Retries: 5, Backoff: 250 * time.Millisecond},
+	New:    func() step.Step { return &rendering{mode: 0o644} },
 }
 
 type rendering struct {
@@ -85,11 +91,13 @@ func (s *rendering) Effects() ([]step.Effect, error) {
 	return append(source, written...), errors.Join(unreadable, unwritable)
 }
 
-// source returns the reading of the template. One that stands in the plan is checked with the plan.
+// source returns the reading of the template. One that stands in the plan is checked with the plan, and the stores that it
+// names are known; those of a file are not before it is read.
 func (s *rendering) source() ([]step.Effect, error) {
 	switch {
 	case s.inline:
-		return nil, fault.As(fault.Usage, new(template.Engine).Check(inlined, s.template))
+		engine := template.Engine{Funcs: lookup.Open(context.Background(), nil).Funcs()}
+		return lookup.Effects(s.template), fault.As(fault.Usage, engine.Check(inlined, s.template))
 	case s.template == "":
 		return nil, fault.New(fault.Usage, "no template is given")
 	}
@@ -97,16 +105,28 @@ func (s *rendering) source() ([]step.Effect, error) {
 }
 
 func (s *rendering) Run(ctx context.Context, env *step.Env) error {
-	content, err := s.render(ctx, &template.Engine{Env: env})
+	content, err := s.render(ctx, env)
 	if err != nil {
 		return err
 	}
 	return atomicfile.Put(ctx, env, env.Path(s.dest), content, atomicfile.Attributes{Mode: s.mode, Owner: s.owner})
 }
 
-func (s *rendering) render(ctx context.Context, engine *template.Engine) ([]byte, error) {
-	if s.inline {
-		return engine.Render(ctx, inlined, s.template)
+func (s *rendering) render(ctx context.Context, env *step.Env) ([]byte, error) {
+	name, text := inlined, s.template
+	if !s.inline {
+		var err error
+		if text, err = template.ReadFile(env, s.template); err != nil {
+			return nil, err
+		}
+		name = s.template
 	}
-	return engine.RenderFile(ctx, s.template)
+	stores := lookup.Open(ctx, env)
+	engine := &template.Engine{Env: env, Funcs: stores.Funcs()}
+	calls, err := engine.Calls(name, text)
+	if err != nil {
+		return nil, err
+	}
+	stores.Prefetch(calls)
+	return engine.Render(ctx, name, text)
 }

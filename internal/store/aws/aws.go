@@ -1,0 +1,324 @@
+// Package aws reads Secrets Manager and Systems Manager's Parameter Store.
+//
+// Both speak JSON over one signed POST, so the requests are made here and the SDK of AWS signs them (aws/signer/v4). Its
+// service clients and its configuration loader would take 3.4 ms and 2.2 MB at each start of slipway, whether or not a
+// template names AWS: docs/stores.md has the figures. The variables are the SDK's: AWS_REGION, AWS_ENDPOINT_URL and its
+// form for one service, AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, and those of credentials.go.
+package aws
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/internal/store"
+)
+
+// Account is a region of an account, by the credentials that the pod has. It is safe for concurrent use.
+type Account struct {
+	env    *step.Env
+	client *http.Client
+	region string
+
+	login       sync.Mutex // held while credentials are asked for
+	credentials *aws.Credentials
+}
+
+// Open returns the account that the environment names. It reads the file of AWS_CA_BUNDLE but asks nobody: credentials are
+// looked for with the first request.
+func Open(env *step.Env) (*Account, error) {
+	region := cmp.Or(env.Getenv("AWS_REGION"), env.Getenv("AWS_DEFAULT_REGION"))
+	if region == "" {
+		return nil, fault.Hint(fault.New(fault.NoInput, "AWS: no region is set"), "set AWS_REGION")
+	}
+	if strings.ContainsFunc(region, func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }) {
+		return nil, fault.New(fault.Data, "AWS: %q is no region", region)
+	}
+	client, err := store.Client(env, store.TLS{CAFile: env.Getenv("AWS_CA_BUNDLE")})
+	if err != nil {
+		return nil, err
+	}
+	return &Account{env: env, client: client, region: region}, nil
+}
+
+// service is one of AWS's services.
+type service struct {
+	host     string // the first part of its host's name
+	target   string // what stands before the operation in X-Amz-Target
+	variable string // the end of AWS_ENDPOINT_URL_…
+}
+
+var (
+	secretsManager = service{"secretsmanager", "secretsmanager.", "SECRETS_MANAGER"}
+	ssm            = service{"ssm", "AmazonSSM.", "SSM"}
+	sts            = service{host: "sts", variable: "STS"}
+)
+
+// domains are those of AWS's partitions, by the beginning of their regions: alone, and of the hosts that have IPv6 too.
+var domains = []struct{ region, domain, dual string }{
+	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
+	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
+	{"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
+	{"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
+	{"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
+	{"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
+	{"", "amazonaws.com", "api.aws"},
+}
+
+// endpoint returns the URL of a service.
+func (a *Account) endpoint(s service) (string, error) {
+	for _, variable := range []string{"AWS_ENDPOINT_URL_" + s.variable, "AWS_ENDPOINT_URL"} {
+		given := a.env.Getenv(variable)
+		if given == "" {
+			continue
+		}
+		u, err := url.Parse(given)
+		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") {
+			return "", fault.New(fault.Data, "AWS: %s is no http:// or https:// URL", variable)
+		}
+		return strings.TrimSuffix(given, "/") + "/", nil
+	}
+	host := s.host
+	if strings.EqualFold(a.env.Getenv("AWS_USE_FIPS_ENDPOINT"), "true") {
+		host += "-fips"
+	}
+	for _, d := range domains {
+		if !strings.HasPrefix(a.region, d.region) {
+			continue
+		}
+		domain := d.domain
+		if strings.EqualFold(a.env.Getenv("AWS_USE_DUALSTACK_ENDPOINT"), "true") {
+			domain = d.dual
+		}
+		return "https://" + host + "." + a.region + "." + domain + "/", nil
+	}
+	return "", fault.New(fault.Internal, "AWS: the region %s has no domain", a.region)
+}
+
+// call asks for one operation, signed.
+func (a *Account) call(ctx context.Context, s service, operation string, question, answer any) error {
+	credentials, err := a.signer(ctx)
+	if err != nil {
+		return err
+	}
+	endpoint, err := a.endpoint(s)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(question)
+	if err != nil {
+		return fault.As(fault.Internal, err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
+	if err != nil {
+		return fault.As(fault.Data, err)
+	}
+	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	request.Header.Set("X-Amz-Target", s.target+operation)
+	digest := sha256.Sum256(body)
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, request, hex.EncodeToString(digest[:]), s.host, a.region, time.Now()); err != nil {
+		return fault.As(fault.Internal, err)
+	}
+	status, text, err := store.Do(a.client, request)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return refused(s.host+":"+operation, status, text)
+	}
+	if json.Unmarshal(text, answer) != nil {
+		return fault.New(fault.Data, "AWS answered %s with what is not its JSON", operation)
+	}
+	return nil
+}
+
+// What AWS's codes mean, where HTTP's status does not tell: https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html.
+var (
+	denied   = []string{"AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"}
+	unknown  = []string{"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken", "ExpiredTokenException", "ExpiredToken"}
+	locked   = []string{"DecryptionFailure", "KMSAccessDeniedException", "InvalidKeyId"}
+	missing  = []string{"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"}
+	overload = []string{"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "ProvisionedThroughputExceededException", "LimitExceededException", "SlowDown"}
+)
+
+// refused returns the error of an answer that is no success. What AWS says names the caller and the resource, never a
+// value.
+func refused(action string, status int, body []byte) error {
+	var answer struct {
+		Code    string `json:"__type"`
+		Message string // "message" too
+	}
+	_ = json.Unmarshal(body, &answer) // what is not JSON says nothing
+	code := answer.Code[strings.LastIndex(answer.Code, "#")+1:]
+	if code == "" {
+		return fault.New(store.StatusKind(status), "AWS answered %s with %d", action, status)
+	}
+	text := code
+	if answer.Message != "" {
+		text += store.Says([]byte(answer.Message))
+	}
+	has := func(codes []string) bool { return slices.Contains(codes, code) }
+	switch {
+	case has(overload) || status >= 500 || status == http.StatusTooManyRequests:
+		return fault.New(fault.Temporary, "%s", text)
+	case has(missing):
+		return fault.New(fault.NoInput, "%s", text)
+	case has(locked), has(denied) && strings.Contains(answer.Message, "kms:"):
+		return fault.Hint(fault.New(fault.Permission, "%s", text), "the pod's IAM role needs kms:Decrypt on the key that encrypts it")
+	case has(denied):
+		return fault.Hint(fault.New(fault.Permission, "%s", text), "the pod's IAM role needs %s", action)
+	case has(unknown):
+		return fault.Hint(fault.New(fault.Permission, "%s", text),
+			"the credentials are wrong or have expired, or the clock is; see where the pod has them from")
+	}
+	return fault.New(fault.Data, "%s", text)
+}
+
+// onResource puts the resource behind the action that err's hint asks for.
+func onResource(err error, resource string) error {
+	if hint := fault.HintOf(err); fault.KindOf(err) == fault.Permission && strings.Contains(hint, "role needs s") {
+		return fault.Hint(err, "%s on %s", hint, resource)
+	}
+	return err
+}
+
+// Secrets is Secrets Manager.
+type Secrets struct{ account *Account }
+
+// Secrets returns the account's Secrets Manager.
+func (a *Account) Secrets() Secrets { return Secrets{a} }
+
+// Get returns the current version of a secret, by its name or ARN: the text as it is, which often is a JSON object, or the
+// bytes of a binary one. See store.Getter.
+func (s Secrets) Get(ctx context.Context, name string) (string, error) {
+	var answer struct {
+		SecretString *string
+		SecretBinary []byte
+	}
+	err := s.account.call(ctx, secretsManager, "GetSecretValue", map[string]any{"SecretId": name}, &answer)
+	switch {
+	case err == nil && answer.SecretString != nil:
+		return *answer.SecretString, nil
+	case err == nil:
+		return string(answer.SecretBinary), nil
+	case fault.KindOf(err) == fault.NoInput:
+		return "", store.Missing("AWS Secrets Manager", "secret", name, s.neighbours(ctx, name))
+	}
+	resource := name
+	if !strings.HasPrefix(name, "arn:") {
+		resource = "arn:aws:secretsmanager:*:*:secret:" + name + "-??????" // six characters that nobody chose
+	}
+	return "", fmt.Errorf("AWS secret %s: %w", name, onResource(err, resource))
+}
+
+// neighbours returns names in the secret's folder; none when the role may not list them. All secrets of an account are no
+// neighbours.
+func (s Secrets) neighbours(ctx context.Context, name string) []string {
+	prefix := store.Parent(name)
+	if prefix == "" || strings.HasPrefix(name, "arn:") {
+		return nil
+	}
+	var answer struct{ SecretList []struct{ Name string } }
+	question := map[string]any{"MaxResults": 20, "Filters": []any{map[string]any{"Key": "name", "Values": []string{prefix}}}}
+	if s.account.call(ctx, secretsManager, "ListSecrets", question, &answer) != nil {
+		return nil
+	}
+	var names []string
+	for _, secret := range answer.SecretList {
+		names = append(names, secret.Name)
+	}
+	return names
+}
+
+// Parameters is Systems Manager's Parameter Store.
+type Parameters struct{ account *Account }
+
+// Parameters returns the account's Parameter Store.
+func (a *Account) Parameters() Parameters { return Parameters{a} }
+
+// parameter is one of Parameter Store's, decrypted.
+type parameter struct{ Name, Value string }
+
+// Get returns a parameter, decrypted, by its name or ARN; "name:3" and "name:label" name a version. See store.Getter.
+func (p Parameters) Get(ctx context.Context, name string) (string, error) {
+	var answer struct{ Parameter parameter }
+	err := p.account.call(ctx, ssm, "GetParameter", map[string]any{"Name": name, "WithDecryption": true}, &answer)
+	switch {
+	case err == nil:
+		return answer.Parameter.Value, nil
+	case fault.KindOf(err) == fault.NoInput:
+		return "", store.Missing("AWS Parameter Store", "parameter", name, p.neighbours(ctx, name))
+	}
+	return "", fmt.Errorf("AWS parameter %s: %w", name, onResource(err, resource(name)))
+}
+
+// maxPages bounds how many answers of ten parameters List puts together.
+const maxPages = 100
+
+// List returns the parameters below a path, decrypted. See store.Lister.
+func (p Parameters) List(ctx context.Context, path string) ([]store.Pair, error) {
+	question := map[string]any{"Path": path, "Recursive": true, "WithDecryption": true}
+	values, size := make(map[string]string), 0
+	for range maxPages {
+		var answer struct {
+			Parameters []parameter
+			NextToken  string
+		}
+		if err := p.account.call(ctx, ssm, "GetParametersByPath", question, &answer); err != nil {
+			return nil, fmt.Errorf("AWS parameters %s: %w", path, onResource(err, resource(path)))
+		}
+		for _, parameter := range answer.Parameters {
+			values[parameter.Name] = parameter.Value
+			size += len(parameter.Name) + len(parameter.Value)
+		}
+		if size > store.MaxBytes {
+			return nil, fault.New(fault.Data, "AWS parameters %s: there are over %d bytes", path, store.MaxBytes)
+		}
+		if answer.NextToken == "" {
+			return store.Pairs(path, values), nil
+		}
+		question["NextToken"] = answer.NextToken
+	}
+	return nil, fault.New(fault.Data, "AWS parameters %s: there are over %d", path, maxPages*10)
+}
+
+// neighbours returns names in the parameter's folder; none when the role may not list them.
+func (p Parameters) neighbours(ctx context.Context, name string) []string {
+	prefix := store.Parent(name)
+	if prefix == "" || strings.HasPrefix(name, "arn:") {
+		return nil
+	}
+	var answer struct{ Parameters []struct{ Name string } }
+	filter := map[string]any{"Key": "Name", "Option": "BeginsWith", "Values": []string{prefix}}
+	if p.account.call(ctx, ssm, "DescribeParameters", map[string]any{"MaxResults": 20, "ParameterFilters": []any{filter}}, &answer) != nil {
+		return nil
+	}
+	var names []string
+	for _, parameter := range answer.Parameters {
+		names = append(names, parameter.Name)
+	}
+	return names
+}
+
+// resource returns what an IAM policy calls a parameter.
+func resource(name string) string {
+	if strings.HasPrefix(name, "arn:") {
+		return name
+	}
+	return "arn:aws:ssm:*:*:parameter/" + strings.TrimPrefix(name, "/")
+}
