@@ -150,6 +150,9 @@ func (r *rendering) executeTemplate(name string, dot ...any) (string, error) {
 	default:
 		return "", fault.New(fault.Data, "executeTemplate takes a name and one value")
 	}
+	if r.template.Lookup(name) == nil {
+		return "", fault.New(fault.Data, "no template of this name is defined")
+	}
 	var out output
 	err := r.template.ExecuteTemplate(&out, name, value)
 	return out.String(), err

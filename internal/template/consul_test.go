@@ -115,7 +115,8 @@ func TestConsulTemplateFaults(t *testing.T) {
 		{`{{ loop -9223372036854775808 9223372036854775807 }}`, `t.ctmpl:1:3: <loop -9223372036854775808 9223372036854775807>: loop of over 100000 numbers`},
 		{`{{ 1 | divide 0.0 }}`, `t.ctmpl:1:7: <divide 0.0>: division by zero`},
 		{`{{ 1 | modulo 0 }}`, `t.ctmpl:1:7: <modulo 0>: division by zero`},
-		{`{{ scratch.Set "a" 1 }}{{ scratch.MapSet "a" "b" 1 }}`, `t.ctmpl:1:33: <scratch.MapSet>: "a" is not a map`},
+		{`{{ scratch.Set "a" 1 }}{{ scratch.MapSet "a" "b" 1 }}`, `t.ctmpl:1:33: <scratch.MapSet>: what is noted by this name is not a map`},
+		{`{{ with secret "a" }}{{ executeTemplate .Data.data.user }}{{ end }}`, `t.ctmpl:1:24: <executeTemplate .Data.data.user>: no template of this name is defined`},
 		{`{{ define "x" }}{{ executeTemplate "x" }}{{ end }}{{ executeTemplate "x" }}`, `the templates are nested over 500 deep`},
 		{`{{ range loop 100000 }}{{ scratch.Set (printf "%d" .) "0123456789012345678901234567890123456789" }}{{ end }}`, `what scratch was given is over 4194304 bytes`},
 	}

@@ -222,7 +222,7 @@ func (s *Scratch) mapSet(name, key string, value any, replace bool) (string, err
 	}
 	values, ok := s.values[name].(map[string]any)
 	if !ok {
-		return "", fault.New(fault.Data, "%q is not a map", name)
+		return "", fault.New(fault.Data, "what is noted by this name is not a map")
 	}
 	if _, there := values[key]; there && !replace {
 		return "", nil

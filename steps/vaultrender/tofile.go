@@ -26,7 +26,7 @@ func (r *run) writeToFile(path, user, group, mode string, more ...string) (strin
 	content := more[len(more)-1]
 	for _, flag := range flags {
 		if flag != "append" && flag != "newline" {
-			return "", fault.New(fault.Data, "the flag %q of writeToFile is neither append nor newline", flag)
+			return "", fault.New(fault.Data, "the flags of writeToFile are append and newline")
 		}
 	}
 	if slices.Contains(flags, "newline") {
@@ -52,11 +52,12 @@ func (r *run) writeToFile(path, user, group, mode string, more ...string) (strin
 }
 
 // fileAttributes reads the owner and mode that a template gives a file. A name of a user is refused: it means what the
-// image's /etc/passwd says, which is not what the pod's volume says.
+// image's /etc/passwd says, which is not what the pod's volume says. No error cites an argument: where one is left out,
+// the secret stands in its place.
 func fileAttributes(user, group, mode string) (atomicfile.Attributes, error) {
 	var a atomicfile.Attributes
-	if err := a.Mode.Set(mode); err != nil {
-		return a, fault.As(fault.Data, err)
+	if a.Mode.Set(mode) != nil {
+		return a, fault.New(fault.Data, "the fourth argument of writeToFile is not an octal mode, such as 0400")
 	}
 	owner := user
 	if group != "" {
@@ -65,8 +66,8 @@ func fileAttributes(user, group, mode string) (atomicfile.Attributes, error) {
 	if owner == "" {
 		return a, nil
 	}
-	if err := a.Owner.Set(owner); err != nil {
-		return a, fault.New(fault.Data, "the owner of the file: %w", err)
+	if a.Owner.Set(owner) != nil {
+		return a, fault.New(fault.Data, "the user and group of writeToFile are not numeric: write 65532, not a name")
 	}
 	return a, nil
 }
