@@ -408,11 +408,13 @@ func TestFailuresLeaveTheOldFiles(t *testing.T) {
 			fault.Data, `inline template:1:3: <writeToFile "/out/x" "vault" "" "0400" "x">: the user and group of writeToFile are not numeric: write 65532, not a name`, "",
 		},
 		{
-			"a secret for a mode", steptest.Options{"inline=true", `template={{ with secret "kv1/app" }}{{ writeToFile "/out/x" "" "" .Data.user "x" }}{{ end }}`, "dest=/out/a", "files-below=/out"},
+			"a secret for a mode",
+			steptest.Options{"inline=true", `template={{ with secret "kv1/app" }}{{ writeToFile "/out/x" "" "" .Data.user "x" }}{{ end }}`, "dest=/out/a", "files-below=/out"},
 			fault.Data, `inline template:1:30: <writeToFile "/out/x" "" "" .Data.user "x">: the fourth argument of writeToFile is not an octal mode, such as 0400`, "",
 		},
 		{
-			"arguments of writeToFile in another order", steptest.Options{"inline=true", `template={{ with secret "kv1/app" }}{{ writeToFile "/out/x" "" "" "0400" .Data.user "append" }}{{ end }}`, "dest=/out/a", "files-below=/out"},
+			"arguments of writeToFile in another order",
+			steptest.Options{"inline=true", `template={{ with secret "kv1/app" }}{{ writeToFile "/out/x" "" "" "0400" .Data.user "append" }}{{ end }}`, "dest=/out/a", "files-below=/out"},
 			fault.Data, `inline template:1:30: <writeToFile "/out/x" "" "" "0400" .Data.user "append">: the flags of writeToFile are append and newline`, "",
 		},
 		{
