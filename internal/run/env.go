@@ -69,6 +69,7 @@ func (w *World) env(ctx context.Context, l *life) *step.Env {
 			return execute(ctx, cmd, w.Streams, l.task.Policy.Grace)
 		},
 		Replace: func(cmd *exec.Cmd) error { return l.setReplacement(cmd) },
+		Undo:    l.undo,
 		Chown:   chown,
 		ChownAt: chownAt,
 		Retry: func(ctx context.Context, part string, attempt func(context.Context) error) error {

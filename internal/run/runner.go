@@ -91,6 +91,7 @@ type execution struct {
 	mu      sync.Mutex
 	result  Result
 	replace *Replacement
+	undos   []undo
 }
 
 // Run runs p and waits for all that it started. It returns early only from a task that does not stop within its
@@ -106,6 +107,9 @@ func (r *Runner) Run(ctx context.Context, p *plan.Plan) Result {
 		defer cancel()
 	}
 	err := e.sequence(ctx, p.Root)
+	if err != nil {
+		e.undoAll(ctx)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.result.Err == nil {

@@ -110,6 +110,10 @@ type Env struct {
 	Exec func(ctx context.Context, cmd *exec.Cmd) error
 	// Replace arranges that the process becomes cmd after everything else is done and reported.
 	Replace func(cmd *exec.Cmd) error
+	// Undo arranges that undo is called should the plan fail after this step has succeeded: what the step took from
+	// others for this pod alone, such as a lease, is given back. The context lives a few seconds more; the error is a
+	// warning. What the step wrote stays.
+	Undo func(undo func(ctx context.Context) error)
 	// Chown is os.Lchown; a seam, because tests rarely run as root.
 	Chown func(name string, uid, gid int) error
 	// ChownAt is Chown for a name in the open directory dir, as fchownat(2) has it: a walk by descriptors is safe from

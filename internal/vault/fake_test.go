@@ -300,6 +300,7 @@ type pod struct {
 	root    string
 	environ map[string]string
 	log     *strings.Builder
+	undos   []func(context.Context) error
 }
 
 func newPod(t *testing.T, f *fake) *pod {
@@ -316,6 +317,7 @@ func newPod(t *testing.T, f *fake) *pod {
 	p.env = &step.Env{
 		Log: slog.New(slog.NewTextHandler(p.log, nil)), Root: p.root, Dial: dial, HTTP: &http.Client{Transport: transport},
 		Getenv: func(name string) string { return p.environ[name] }, Chown: os.Lchown,
+		Undo:   func(undo func(context.Context) error) { p.undos = append(p.undos, undo) },
 		Output: func(string, string) { t.Error("a session told the report something") },
 	}
 	return p

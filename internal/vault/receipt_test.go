@@ -256,17 +256,32 @@ func TestAnUnusedLeaseIsRevokedWhereThePolicyAllows(t *testing.T) {
 	}
 }
 
-func TestRevokeUndoesWhatCloseLeft(t *testing.T) {
+func TestAPlanThatFailsLaterGivesBackWhatCloseLeft(t *testing.T) {
+	for _, options := range [][]string{role, {"token-file=/token"}} {
+		f := newFake(t)
+		p := newPod(t, f)
+		p.write("token", "given")
+		s := p.open(options...)
+		p.credential(s)
+		p.close(s, false)
+		for _, undo := range p.undos {
+			if err := undo(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := f.living(); len(p.undos) != 1 || len(got) > 0 || p.receipt() != "" {
+			t.Errorf("%v: after %d undos: %v and %q", options, len(p.undos), got, p.receipt())
+		}
+	}
+}
+
+func TestASessionThatLeavesNothingHasNothingToUndo(t *testing.T) {
 	f := newFake(t)
 	p := newPod(t, f)
 	s := p.open()
-	p.credential(s)
 	p.close(s, false)
-	if err := s.Revoke(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.living(); len(got) > 0 || p.receipt() != "" {
-		t.Errorf("left: %v and %q", got, p.receipt())
+	if len(p.undos) > 0 {
+		t.Errorf("got %d undos", len(p.undos))
 	}
 }
 

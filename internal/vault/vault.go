@@ -194,8 +194,8 @@ func (s *Session) Close(ctx context.Context, failed bool) error {
 	return s.settle(ctx)
 }
 
-// Revoke undoes a session that Close has left something of, because what came after it failed: the leases are revoked,
-// and the token that they hang on if it is slipway's. The receipt goes.
+// Revoke undoes a session that Close has left something of: the leases are revoked, and the token that they hang on if
+// it is slipway's. The receipt goes. Close arranges for it by Env.Undo, should the plan fail later.
 func (s *Session) Revoke(ctx context.Context) error {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
@@ -217,18 +217,22 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 // settle ends a run that succeeded: what is in use stays, and all else goes.
 func (s *Session) settle(ctx context.Context) error {
 	if s.receipt == nil {
-		if s.kept || s.given {
-			return nil
+		if !s.kept {
+			return s.revokeOwn(ctx)
 		}
-		return s.revokeToken(ctx, s.grant)
+		s.env.Undo(s.Revoke)
+		return nil
 	}
 	s.receipt.Entries = s.receipt.filter(func(e *entry) bool { return e.leased() || s.used[e.Key] })
-	if !s.given && !s.kept && !s.holds() {
-		if err := s.revokeToken(ctx, s.grant); err != nil {
+	if !s.given && !s.kept && !s.holds() { // what is not used goes with the token
+		if err := s.revokeOwn(ctx); err != nil {
 			return err
 		}
-		s.receipt.Token, s.grant.Token = nil, ""
+		s.receipt.Token = nil
 		s.receipt.Entries = s.receipt.filter(func(e *entry) bool { return !e.leased() })
+	}
+	if s.kept || s.holds() {
+		s.env.Undo(s.Revoke)
 	}
 	return errors.Join(s.dropUnused(ctx), s.receipt.keep(ctx, s.env))
 }
@@ -285,28 +289,28 @@ func (s *Session) revokeTaken(ctx context.Context) error {
 
 // revokeAll revokes whatever the session and its receipt hold, and removes the receipt.
 func (s *Session) revokeAll(ctx context.Context) error {
-	if !s.given {
-		if err := s.revokeToken(ctx, s.grant); err != nil {
-			return err
-		}
-		if s.receipt == nil {
-			return nil
-		}
-		if !s.grant.Batch {
-			return s.receipt.remove(s.env)
-		}
-	}
-	if s.receipt == nil {
-		return nil
-	}
 	var faults []error
-	for _, e := range s.receipt.Entries {
-		faults = append(faults, s.revokeLease(ctx, &e))
+	if s.receipt != nil && (s.given || s.grant.Batch) {
+		for _, e := range s.receipt.Entries {
+			faults = append(faults, s.revokeLease(ctx, &e))
+		}
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := errors.Join(append(faults, s.revokeOwn(ctx))...); err != nil || s.receipt == nil {
 		return err
 	}
 	return s.receipt.remove(s.env)
+}
+
+// revokeOwn revokes the session's token, unless it was given.
+func (s *Session) revokeOwn(ctx context.Context) error {
+	if s.given {
+		return nil
+	}
+	err := s.revokeToken(ctx, s.grant)
+	if err == nil && !s.grant.Batch {
+		s.grant.Token = ""
+	}
+	return err
 }
 
 // revokeToken revokes a token of slipway's own, which every policy allows that holds the default one. A token that the
