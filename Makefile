@@ -41,7 +41,7 @@ fuzz: ## Every fuzz target for FUZZTIME each
 	done
 
 .PHONY: e2e
-e2e: ## Tests against real servers: databases, nginx, a collector
+e2e: ## Tests against real servers: databases, nginx, a collector, Vault
 	@e2e/deps.sh || { [ -z "$(CI)" ] && echo "skipped: the servers above are missing" && exit 0; exit 1; } && \
 	  $(GO) -C e2e test -count=1 -timeout 30m ./...
 
