@@ -84,6 +84,17 @@ func TestOutcomeIsPrintedAsColumns(t *testing.T) {
 	}
 }
 
+func TestGoalThatIsAShare(t *testing.T) {
+	got := []goal{atMostTimes("wall", 40*time.Millisecond, "the agent's", 100*time.Millisecond, 1./2), atMostTimes("peak", int64(3), "that of one", 1, 2)}
+	want := []goal{
+		{Text: "wall: at most 0.50 of the agent's", Got: "0.40", Met: true},
+		{Text: "peak: at most 2.00 of that of one", Got: "3.00"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
 func TestOwnerOfASymbol(t *testing.T) {
 	modules := []string{"example.org/app", "go.yaml.in/yaml/v4", "gopkg.in/yaml.v3", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/sdk"}
 	for symbol, want := range map[string]string{
