@@ -84,6 +84,7 @@ type (
 	}
 	podSpec struct {
 		RestartPolicy                string `yaml:"restartPolicy"`
+		ServiceAccountName           string `yaml:"serviceAccountName"`
 		AutomountServiceAccountToken *bool  `yaml:"automountServiceAccountToken"`
 		SecurityContext              struct {
 			RunAsNonRoot   bool `yaml:"runAsNonRoot"`
@@ -103,6 +104,15 @@ type (
 				SizeLimit string `yaml:"sizeLimit"`
 			} `yaml:"emptyDir"`
 			ConfigMap *struct{ Name string } `yaml:"configMap"`
+			Projected *struct {
+				Sources []struct {
+					ServiceAccountToken struct {
+						Path              string
+						Audience          string
+						ExpirationSeconds int `yaml:"expirationSeconds"`
+					} `yaml:"serviceAccountToken"`
+				}
+			}
 		}
 	}
 	container struct {

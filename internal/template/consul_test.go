@@ -158,6 +158,19 @@ func TestCallsAreThoseThatARenderingIsCertainToMake(t *testing.T) {
 
 func secret(args ...string) template.Call { return template.Call{Func: "secret", Args: args} }
 
+func TestThePageListsEveryFunction(t *testing.T) {
+	page, err := os.ReadFile("../../docs/vault-templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.FieldsFunc(string(page), func(r rune) bool { return strings.ContainsRune(" `|,.\n", r) })
+	for _, name := range template.ConsulNames() {
+		if !slices.Contains(words, strings.TrimPrefix(name, "sprig_")) {
+			t.Errorf("docs/vault-templates.md does not list %s", name)
+		}
+	}
+}
+
 func FuzzConsulTemplate(f *testing.F) {
 	table, err := os.ReadFile("testdata/consul-template.txt")
 	if err != nil {

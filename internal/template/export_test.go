@@ -7,3 +7,6 @@ import (
 
 // Names returns the names of all built-in functions, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(builtin(&Engine{}))) }
+
+// ConsulNames returns the names of consul-template's functions, those that are absent included, sorted.
+func ConsulNames() []string { return slices.Sorted(maps.Keys(consul(&Engine{}, &rendering{}))) }
