@@ -16,19 +16,23 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
 
-// scenes is the story.
-var scenes = []scene{preparation, again, failure}
+// scenes is the story; fullScenes follow with -full.
+var (
+	scenes     = []scene{preparation, again, failure}
+	fullScenes = []scene{secrets}
+)
 
 func main() {
-	full := flag.Bool("full", false, "use PostgreSQL and nginx as well, where they are installed")
+	full := flag.Bool("full", false, "use PostgreSQL and nginx as well, where they are installed, and a Vault that takes minutes to build")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the demo at once
-	if err := tell(ctx, story{out: os.Stdout, err: os.Stderr, full: *full, find: find, build: build}); err != nil {
+	if err := tell(ctx, story{out: os.Stdout, err: os.Stderr, full: *full, find: find, build: build, tool: buildTool}); err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
@@ -39,8 +43,9 @@ type story struct {
 	out, err io.Writer
 	temp     string // the folder for temporary files; empty is the system's
 	full     bool
-	find     func(program string) (path string, err error) // looks for a server that is installed
-	build    func(ctx context.Context, path string) error  // makes slipway
+	find     func(program string) (path string, err error)                   // looks for a server that is installed
+	build    func(ctx context.Context, path string) error                    // makes slipway
+	tool     func(ctx context.Context, name string) (path string, err error) // makes a server that e2e/tools has
 }
 
 // tell plays all scenes. Its error says what did not go as it should.
@@ -63,7 +68,11 @@ func tell(ctx context.Context, st story) (err error) {
 	if err := s.startReceiver(); err != nil {
 		return fmt.Errorf("start the receiver of traces: %w", err)
 	}
-	for i, sc := range scenes {
+	parts := scenes
+	if st.full {
+		parts = slices.Concat(scenes, fullScenes)
+	}
+	for i, sc := range parts {
 		err := s.play(ctx, i+1, sc)
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // what came of it says less
@@ -72,7 +81,7 @@ func tell(ctx context.Context, st story) (err error) {
 			return fmt.Errorf("scene %d, %q: %w", i+1, sc.title, err)
 		}
 	}
-	s.heading("%d scenes in %s, and all went as it should.", len(scenes), round(time.Since(began)))
+	s.heading("%d scenes in %s, and all went as it should.", len(parts), round(time.Since(began)))
 	return nil
 }
 
