@@ -216,6 +216,83 @@ func TestAGivenTokenIsNeverRevoked(t *testing.T) {
 	}
 }
 
+func TestATokenThatCannotBeToldIsRevoked(t *testing.T) {
+	f := newFake(t)
+	p := newPod(t, f)
+	c := config(t, role...)
+	c.Receipt = "/none/receipt"
+	if _, err := Open(t.Context(), p.env, c); fault.KindOf(err) != fault.CantCreate || !strings.Contains(fault.HintOf(err), "--receipt") {
+		t.Errorf("got %v (%s), want that the receipt cannot be created", err, fault.HintOf(err))
+	}
+	if got := f.living(); len(got) > 0 {
+		t.Errorf("left on the server: %v", got)
+	}
+}
+
+func TestABatchTokensLeasesAreRevokedOneByOne(t *testing.T) {
+	login := `{"auth":{"client_token":"hvb.1","accessor":"","policies":["app"],"lease_duration":3600,"renewable":false,"token_type":"batch"}}`
+	for _, failed := range []bool{true, false} {
+		f := newFake(t)
+		f.tokens["hvb.1"] = true
+		f.reply("auth/kubernetes/login", 200, login)
+		p := newPod(t, f)
+		s := p.open()
+		first := p.credential(s)
+		p.close(s, failed)
+		if got := slices.Contains(f.living(), "database/creds/ro/1"); got == failed {
+			t.Errorf("failed: %v: the lease lives: %v", failed, got)
+		}
+		s = p.open()
+		if again := p.credential(s) == first; again == failed {
+			t.Errorf("failed: %v: the credential is used again: %v", failed, again)
+		}
+		p.close(s, false)
+		// Another role does not go on with it.
+		s = p.open("auth=kubernetes", "role=other", "jwt-file=/jwt")
+		p.close(s, false)
+		if got, want := f.living(), []string{"hvb.1"}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v, which cannot be revoked", got, want)
+		}
+	}
+}
+
+func TestWithoutAReceiptALeaseKeepsItsToken(t *testing.T) {
+	f := newFake(t)
+	p := newPod(t, f)
+	c := config(t, role...)
+	c.Receipt = ""
+	s, err := Open(t.Context(), p.env, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.credential(s)
+	p.close(s, false)
+	if got, want := f.living(), []string{"database/creds/ro/1", "hvs.fake-1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := p.undos[0](t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.living(); len(got) > 0 {
+		t.Errorf("left on the server: %v", got)
+	}
+}
+
+func TestCloseWorksForARunThatWasEnded(t *testing.T) {
+	f := newFake(t)
+	p := newPod(t, f)
+	s := p.open()
+	p.credential(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Close(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.living(); len(got) > 0 || p.receipt() != "" {
+		t.Errorf("left: %v and %q", got, p.receipt())
+	}
+}
+
 func TestASinkKeepsTheToken(t *testing.T) {
 	f := newFake(t)
 	p := newPod(t, f)
@@ -285,7 +362,7 @@ func TestASessionThatLeavesNothingHasNothingToUndo(t *testing.T) {
 	}
 }
 
-// dying is a transport that works for some requests, and whose answer to the last of them is lost; further ones are not
+// dyingTransport works for some requests, and whose answer to the last of them is lost; further ones are not
 // even sent. It is what the server sees of a client that is killed.
 type dyingTransport struct {
 	http.RoundTripper

@@ -145,7 +145,12 @@ func (s *Session) open(ctx context.Context, c *Config, m method) error {
 	}
 	s.receipt.Token = &s.grant
 	s.receipt.Open = !s.grant.Batch
-	return s.receipt.save(ctx, s.env)
+	if err := s.receipt.save(ctx, s.env); err != nil {
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		return errors.Join(err, s.revokeOwn(ctx))
+	}
+	return nil
 }
 
 // grantOf returns the token of a login that was asked for at that time.
