@@ -76,7 +76,7 @@ func (s *Stores) consulLs(prefix string) ([]store.Pair, error) {
 
 func (s *Stores) consulKeyExists(key string) (bool, error) {
 	_, err := s.consul.get(key)
-	if fault.KindOf(err) == fault.NoInput && err != nil {
+	if store.IsMissing(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -93,7 +93,7 @@ func either[S store.Getter](r *reads[S], key, otherwise string) (string, error) 
 	switch {
 	case err == nil && value != "":
 		return value, nil
-	case err == nil, fault.KindOf(err) == fault.NoInput:
+	case err == nil, store.IsMissing(err):
 		return otherwise, nil
 	}
 	return "", err

@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ const MaxBytes = 2 << 20
 
 // Getter reads one value.
 type Getter interface {
-	// Get returns the value at key. One that does not exist is NoInput, and Missing makes the error; what may not be
+	// Get returns the value at key. One that does not exist is an error by Missing; what may not be
 	// read is Permission; what time may mend is Temporary or Unavailable. It is safe for concurrent use, and makes
 	// one request: to try again is the runner's.
 	Get(ctx context.Context, key string) (string, error)
@@ -72,8 +73,20 @@ func Parent(key string) string { return key[:strings.LastIndex(key, "/")+1] }
 // Missing returns the error about a key that does not exist in a store, with the names of those beside it, which are
 // often the right one: "Consul has no key app/prot; beside it are app/port, app/proto".
 func Missing(store, what, key string, neighbours []string) error {
-	return fault.New(fault.NoInput, "%s has no %s %s%s", store, what, key, Beside(neighbours))
+	return fault.As(fault.NoInput, &missing{fmt.Sprintf("%s has no %s %s%s", store, what, key, Beside(neighbours))})
 }
+
+// IsMissing reports whether err is that a key does not exist. Its kind alone does not tell: a file of certificates that is
+// not there is NoInput too.
+func IsMissing(err error) bool {
+	_, ok := errors.AsType[*missing](err)
+	return ok
+}
+
+// missing is a key that does not exist.
+type missing struct{ text string }
+
+func (m *missing) Error() string { return m.text }
 
 // maxNeighbours is how many names an error lists: a report has 4 KiB in all.
 const maxNeighbours = 10

@@ -30,7 +30,7 @@ func TestMissingNamesNeighbours(t *testing.T) {
 		{many, "Consul has no key x; beside it are a, b, c, d, e, f, g, h, i, j and 2 more"},
 	} {
 		err := store.Missing("Consul", "key", "x", test.names)
-		if err.Error() != test.want || fault.KindOf(err) != fault.NoInput {
+		if err.Error() != test.want || fault.KindOf(err) != fault.NoInput || !store.IsMissing(err) {
 			t.Errorf("got %q (%v), want %q", err, fault.KindOf(err), test.want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -156,6 +157,9 @@ var (
 	overload = []string{"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "ProvisionedThroughputExceededException", "LimitExceededException", "SlowDown"}
 )
 
+// errMissing is that what was asked for does not exist.
+var errMissing = errors.New("it does not exist")
+
 // refused returns the error of an answer that is no success. What AWS says names the caller and the resource, never a
 // value.
 func refused(action string, status int, body []byte) error {
@@ -177,7 +181,7 @@ func refused(action string, status int, body []byte) error {
 	case has(overload) || status >= 500 || status == http.StatusTooManyRequests:
 		return fault.New(fault.Temporary, "%s", text)
 	case has(missing):
-		return fault.New(fault.NoInput, "%s", text)
+		return fault.New(fault.NoInput, "%s: %w", text, errMissing)
 	case has(locked), has(denied) && strings.Contains(answer.Message, "kms:"):
 		return fault.Hint(fault.New(fault.Permission, "%s", text), "the pod's IAM role needs kms:Decrypt on the key that encrypts it")
 	case has(denied):
@@ -216,7 +220,7 @@ func (s Secrets) Get(ctx context.Context, name string) (string, error) {
 		return *answer.SecretString, nil
 	case err == nil:
 		return string(answer.SecretBinary), nil
-	case fault.KindOf(err) == fault.NoInput:
+	case errors.Is(err, errMissing):
 		return "", store.Missing("AWS Secrets Manager", "secret", name, s.neighbours(ctx, name))
 	}
 	resource := name
@@ -261,7 +265,7 @@ func (p Parameters) Get(ctx context.Context, name string) (string, error) {
 	switch {
 	case err == nil:
 		return answer.Parameter.Value, nil
-	case fault.KindOf(err) == fault.NoInput:
+	case errors.Is(err, errMissing):
 		return "", store.Missing("AWS Parameter Store", "parameter", name, p.neighbours(ctx, name))
 	}
 	return "", fmt.Errorf("AWS parameter %s: %w", name, onResource(err, resource(name)))
