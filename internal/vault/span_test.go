@@ -32,7 +32,7 @@ func TestSpansTellPathAndMountAlone(t *testing.T) {
 	for _, span := range spans.GetSpans() {
 		attributes := map[string]string{}
 		for _, a := range span.Attributes {
-			attributes[string(a.Key)] = a.Value.Emit()
+			attributes[string(a.Key)] = a.Value.String()
 		}
 		if span.Status.Code == codes.Error {
 			attributes["status"] = span.Status.Description
