@@ -18,18 +18,19 @@ import (
 	"github.com/slipway-init/slipway/internal/run"
 	"github.com/slipway-init/slipway/internal/step/steptest"
 	"github.com/slipway-init/slipway/internal/vault"
+	"github.com/slipway-init/slipway/steps/vaultrender"
 )
 
 // authority signs certificates as Vault's PKI engine does.
 type authority struct {
-	t      *testing.T
+	t      testing.TB
 	cert   *x509.Certificate
 	key    *ecdsa.PrivateKey
 	serial int64
 	life   time.Duration // of the next certificate
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{t: t, life: time.Hour}
 	a.cert, a.key = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
@@ -179,4 +180,21 @@ func TestAnAnswerWithoutACertificateIsAFault(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %v", err, want)
 	}
+}
+
+func FuzzCertificates(f *testing.F) {
+	ca := newAuthority(f)
+	answer, err := ca.issue("", map[string]any{"common_name": "web.test"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range []string{"certificate", "private_key", "issuing_ca"} {
+		f.Add([]byte(answer.Data[name].(string)))
+	}
+	f.Add([]byte("-----BEGIN X-----\n  -----END X-----"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if leaves, authorities, keys := vaultrender.Certificates(content); leaves+authorities+keys > 64 {
+			t.Errorf("got %d, %d and %d", leaves, authorities, keys)
+		}
+	})
 }

@@ -31,6 +31,7 @@ type document struct {
 
 // load reads all templates and parses them.
 func (s *rendering) load(env *step.Env) ([]document, error) {
+	engine := newEngine(env, nil)
 	var documents []document
 	for _, source := range s.planned {
 		if !s.inline {
@@ -40,7 +41,6 @@ func (s *rendering) load(env *step.Env) ([]document, error) {
 			}
 			source.text = text
 		}
-		engine := newEngine(env, nil)
 		calls, err := engine.Calls(source.name, source.text, readsSecret, issues)
 		if err != nil {
 			return nil, err
@@ -141,9 +141,10 @@ type answer struct {
 // all makes the files of all documents and of the secrets without a template.
 func (r *run) all() error {
 	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
+	engine := newEngine(r.env, r)
 	for _, d := range r.documents {
 		r.answers = nil
-		content, err := newEngine(r.env, r).Render(r.ctx, d.name, d.text)
+		content, err := engine.Render(r.ctx, d.name, d.text)
 		if err != nil {
 			return r.explain(err)
 		}
@@ -160,7 +161,8 @@ func (r *run) attributes() atomicfile.Attributes {
 
 // add keeps a file until all are there. A path that is written twice is a fault.
 func (r *run) add(path string, content []byte, a atomicfile.Attributes) error {
-	if r.file(path) != nil {
+	own := []string{filepath.Clean(r.tokenSink), filepath.Clean(r.vault.Receipt)}
+	if r.file(path) != nil || slices.Contains(own, filepath.Clean(path)) {
 		return fault.New(fault.Data, "%s is written twice", path)
 	}
 	r.files = append(r.files, atomicfile.Entry{Path: r.env.Path(path), Content: content, Attributes: a})

@@ -18,3 +18,12 @@ func With(login func(ctx context.Context) (Session, error)) step.Kind {
 	}
 	return kind
 }
+
+// Certificates returns how many certificates, authorities and keys are found in content.
+func Certificates(content []byte) (leaves, authorities, keys int) {
+	b := readBundle(content)
+	for _, leaf := range b.leaves {
+		b.chain(leaf)
+	}
+	return len(b.leaves), len(b.authorities), len(b.keys)
+}

@@ -82,8 +82,9 @@ old; the next run finishes it.
 A secret on a disk outlives the pod. Mount an emptyDir with medium: Memory; slipway warns of a disk, and with
 --require-tmpfs refuses it. No secret is in a log, a span, the report, an error or a core dump.
 
-The token is revoked at the end, unless leases hang on it or --token-sink writes it to a file, with mode 0400. One that was
-given by --token-file or VAULT_TOKEN is never revoked.
+The token is revoked at the end, unless leases hang on it or --token-sink writes it to a file, with mode 0400. Should a
+later step of the plan fail, leases and token are revoked after all. A token that was given by --token-file or VAULT_TOKEN
+is never revoked.
 
 ## Runs
 

@@ -403,6 +403,21 @@ func TestFailuresLeaveTheOldFiles(t *testing.T) {
 			fault.Data, "/out/a is written twice", "",
 		},
 		{
+			"a file that is the token sink",
+			steptest.Options{"inline=true", `template={{ writeToFile "/out/./t" "" "" "0400" "x" }}`, "dest=/out/a", "files-below=/out", "token-sink=/out/t"},
+			fault.Data, `inline template:1:3: <writeToFile "/out/./t" "" "" "0400" "x">: /out/./t is written twice`, "",
+		},
+		{
+			"a key that is the receipt",
+			steptest.Options{"secret=receipt", "format=files", "dest=/out"},
+			fault.Data, "/out/.vault-render is written twice", "",
+		},
+		{
+			"more than fits",
+			steptest.Options{"template=/t/long=/out/a", "template=/t/long=/out/b", "template=/t/long=/out/c"},
+			fault.Data, "the files of one step are over 16777216 bytes together", "",
+		},
+		{
 			"a user's name",
 			steptest.Options{"inline=true", `template={{ writeToFile "/out/x" "vault" "" "0400" "x" }}`, "dest=/out/a", "files-below=/out"},
 			fault.Data, `inline template:1:3: <writeToFile "/out/x" "vault" "" "0400" "x">: the user and group of writeToFile are not numeric: write 65532, not a name`, "",
@@ -446,10 +461,11 @@ func TestFailuresLeaveTheOldFiles(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
-			prepare(map[string]string{"right": app, "wrong": "{{ sekret }}", "none": `{{ mustEnv "NONE" }}`})(t, root)
+			prepare(map[string]string{"right": app, "wrong": "{{ sekret }}", "none": `{{ mustEnv "NONE" }}`, "long": `{{ range loop 7 }}{{ repeat 1000000 "x" }}{{ end }}`})(t, root)
 			write(t, root, map[string]string{"out/a": "old"})
 			v := newServer()
 			v.secrets["secret/data/forbidden"] = "forbidden"
+			v.secrets["receipt"] = `{".vault-render": "x"}`
 			v.secrets["odd"] = `{"../a-b": "x"}`
 			err := steptest.Run(context.Background(), steptest.Task(t, v.kind(), test.options), root).Err
 			want := "vault-render: " + strings.ReplaceAll(test.want, "ROOT", root)
