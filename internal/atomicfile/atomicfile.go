@@ -43,6 +43,9 @@ import (
 type Attributes struct {
 	Mode  opt.Mode  // exact: the umask takes nothing away, and the zero value is 0000
 	Owner opt.Owner // the zero value leaves a new file to the user that runs slipway, and an old one as it is
+	// Unsynced leaves it to the kernel when the file reaches the disk: for one that must be there soon after a moment,
+	// whatever becomes of the process, and is worth little after a crash of the machine, which may leave it empty.
+	Unsynced bool
 }
 
 // Write makes the file at path hold content, from its beginning to its end, with the given attributes, and reports

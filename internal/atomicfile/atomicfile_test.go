@@ -123,6 +123,20 @@ func TestWriteReplacesOnlyWhatDiffers(t *testing.T) {
 	}
 }
 
+func TestUnsyncedContentIsThereAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "target")
+	for _, content := range []string{"old", "new"} {
+		attributes := atomicfile.Attributes{Mode: 0o600, Unsynced: true}
+		changed, err := atomicfile.Write(context.Background(), &step.Env{}, path, strings.NewReader(content), attributes)
+		if err != nil || !changed {
+			t.Fatalf("got changed %v, error %v", changed, err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != content {
+			t.Errorf("got %q (%v), want %q", got, err, content)
+		}
+	}
+}
+
 func TestWriteGivesTheOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "target")
 	own := opt.Owner{}

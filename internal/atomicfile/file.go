@@ -80,13 +80,16 @@ func (f *File) Commit() error {
 	return f.publish()
 }
 
-// finish gives the file its owner and mode and makes it durable: what is left is the rename.
+// finish gives the file its owner and mode and makes it durable, unless it need not be: what is left is the rename.
 func (f *File) finish() error {
 	if err := f.own(); err != nil {
 		return err
 	}
 	if err := f.file.Chmod(f.attributes.Mode.FileMode()); err != nil {
 		return f.failed(err)
+	}
+	if f.attributes.Unsynced {
+		return nil
 	}
 	return f.failed(f.file.Sync())
 }
@@ -100,6 +103,9 @@ func (f *File) publish() error {
 	// The lock has been held until here, so that no neighbour takes the file for an abandoned one.
 	if err := f.file.Close(); err != nil {
 		return f.failed(err)
+	}
+	if f.attributes.Unsynced {
+		return nil
 	}
 	return f.failed(f.syncDirectory())
 }

@@ -295,7 +295,9 @@ func (r *receipt) save(ctx context.Context, env *step.Env) error {
 	if err != nil {
 		return fault.As(fault.Internal, err)
 	}
-	_, err = atomicfile.Write(ctx, env, env.Path(r.path), bytes.NewReader(append(content, '\n')), atomicfile.Attributes{Mode: opt.Mode(receiptMode)})
+	// The sooner it is there, the shorter the moment in which a kill leaves a token without a holder.
+	attributes := atomicfile.Attributes{Mode: opt.Mode(receiptMode), Unsynced: true}
+	_, err = atomicfile.Write(ctx, env, env.Path(r.path), bytes.NewReader(append(content, '\n')), attributes)
 	if err != nil {
 		return fault.Hint(fmt.Errorf("keep the receipt: %w", err),
 			"--receipt names another file, on a volume that lasts as long as the pod")
@@ -335,6 +337,9 @@ func loadReceipt(env *step.Env, name string) (*receipt, error) {
 	content, err := io.ReadAll(io.LimitReader(f, maxReceipt+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the receipt %s: %w", name, plain(err))
+	}
+	if len(bytes.Trim(content, "\x00")) == 0 {
+		return nil, nil // what a crash of the machine leaves of a file that was not synced
 	}
 	r, err := parseReceipt(content)
 	if err != nil {

@@ -454,7 +454,7 @@ func TestNothingIsLeftAfterAKillAndTheNextRun(t *testing.T) {
 }
 
 func TestAReceiptThatIsNoneIsLeftAlone(t *testing.T) {
-	for _, content := range []string{"", "db=postgres\n", `{"slipway-vault-receipt":2}`, `{"slipway-vault-receipt":1,"entries":[{"key":"x"}]}`} {
+	for _, content := range []string{" ", "db=postgres\n", `{"slipway-vault-receipt":2}`, `{"slipway-vault-receipt":1,"entries":[{"key":"x"}]}`} {
 		f := newFake(t)
 		p := newPod(t, f)
 		p.write("receipt", content)
@@ -468,6 +468,14 @@ func TestAReceiptThatIsNoneIsLeftAlone(t *testing.T) {
 		if got := f.living(); len(got) > 0 {
 			t.Errorf("left on the server: %v", got)
 		}
+	}
+}
+
+func TestAReceiptThatACrashOfTheMachineEmptiedIsNone(t *testing.T) {
+	for _, content := range []string{"", "\x00\x00\x00"} {
+		p := newPod(t, newFake(t))
+		p.write("receipt", content)
+		p.close(p.open(), false)
 	}
 }
 
