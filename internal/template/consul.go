@@ -19,15 +19,14 @@ import (
 // one in Vault 1.13, and the documentation of 0.39.
 //
 // What an error may say is stricter than there: no function cites a value, which may be a secret. Those that ask a Consul
-// or Nomad server or run a program are there to say why they are not.
-func consul(e *Engine, r *rendering) Funcs {
+// or Nomad server or run a program are there to say why they are not. Own are the built-in functions.
+func consul(e *Engine, own Funcs) Funcs {
 	now := e.Now
 	if now == nil {
 		now = time.Now
 	}
 	pod := &pod{env: e.Env}
 	stamp := clock(now)
-	scratch := new(Scratch)
 	funcs := Funcs{
 		"env": pod.plain, "mustEnv": pod.must, "envOrDefault": pod.plainOr, "file": pod.fileOrNothing,
 
@@ -53,20 +52,24 @@ func consul(e *Engine, r *rendering) Funcs {
 		"add": added, "subtract": subtracted, "multiply": multiplied, "divide": dividedBy, "modulo": modulo,
 		"minimum": minimum, "maximum": maximum,
 
-		"loop": loop, "timestamp": stamp, "executeTemplate": r.executeTemplate, "explodeMap": explodeMap,
-		"scratch": func() *Scratch { return scratch },
+		"loop": loop, "timestamp": stamp, "explodeMap": explodeMap,
 	}
 	for name, why := range absent {
 		funcs[name] = func(...any) (string, error) {
 			return "", fault.New(fault.Data, "%s is not there: %s", name, why)
 		}
 	}
-	own := builtin(e)
 	for _, name := range sprig {
 		funcs["sprig_"+name] = own[name]
 	}
 	funcs["sprig_quote"] = sprigQuote
 	return funcs
+}
+
+// consul returns those functions of consul-template that belong to one rendering.
+func (r *rendering) consul() Funcs {
+	scratch := new(Scratch)
+	return Funcs{"executeTemplate": r.executeTemplate, "scratch": func() *Scratch { return scratch }}
 }
 
 // sprig are the functions that take the same arguments as sprig's of the same name, which consul-template has behind

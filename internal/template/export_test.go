@@ -9,4 +9,8 @@ import (
 func Names() []string { return slices.Sorted(maps.Keys(builtin(&Engine{}))) }
 
 // ConsulNames returns the names of consul-template's functions, those that are absent included, sorted.
-func ConsulNames() []string { return slices.Sorted(maps.Keys(consul(&Engine{}, &rendering{}))) }
+func ConsulNames() []string {
+	all := consul(&Engine{}, builtin(&Engine{}))
+	maps.Copy(all, new(rendering).consul())
+	return slices.Sorted(maps.Keys(all))
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
 	"strings"
 	"text/template"
@@ -36,9 +35,12 @@ const (
 func (r *rendering) guarded(text string, catalogues ...Funcs) template.FuncMap {
 	all := make(template.FuncMap)
 	for _, catalogue := range catalogues {
-		maps.Copy(all, catalogue)
+		for name, fn := range catalogue {
+			if strings.Contains(text, name) {
+				all[name] = fn
+			}
+		}
 	}
-	maps.DeleteFunc(all, func(name string, _ any) bool { return !strings.Contains(text, name) })
 	for name, fn := range all {
 		all[name] = r.guard(reflect.ValueOf(fn))
 	}

@@ -20,8 +20,10 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"text/template"
 	"time"
@@ -55,6 +57,9 @@ type Engine struct {
 	// the same name, also where they take their arguments in another order.
 	ConsulTemplate bool
 	Now            func() time.Time // for ConsulTemplate's timestamp; nil is time.Now
+
+	once  sync.Once
+	fixed []Funcs // those that are the same in every rendering
 }
 
 // RenderFile renders the template in the file at path, which is put under the env's root. A file that does not exist is
@@ -93,17 +98,30 @@ func (e *Engine) parse(r *rendering, name, text string) (*template.Template, err
 	if len(text) > MaxText {
 		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
 	}
-	catalogues := []Funcs{builtin(e)}
-	if e.ConsulTemplate {
-		catalogues = append(catalogues, consul(e, r))
-	}
-	funcs := r.guarded(text, append(catalogues, e.Funcs)...)
+	funcs := r.guarded(text, e.catalogues(r)...)
 	t, err := template.New(name).Option("missingkey=error").Funcs(funcs).Parse(text)
 	if err != nil {
 		return nil, explain(name, err)
 	}
 	r.template = t
 	return t, nil
+}
+
+// catalogues returns all functions, a later catalogue before an earlier one. There are so many that those which no
+// rendering changes are made once.
+func (e *Engine) catalogues(r *rendering) []Funcs {
+	e.once.Do(func() {
+		own := builtin(e)
+		e.fixed = []Funcs{own}
+		if e.ConsulTemplate {
+			e.fixed = append(e.fixed, consul(e, own))
+		}
+	})
+	all := slices.Clone(e.fixed)
+	if e.ConsulTemplate {
+		all = append(all, r.consul())
+	}
+	return append(all, e.Funcs)
 }
 
 // ReadFile returns the text of a file of at most MaxText bytes, which is put under the env's root. It opens no pipe or
