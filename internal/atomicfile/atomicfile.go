@@ -87,16 +87,20 @@ func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
 
 // fill copies content to f and reads it back.
 func fill(ctx context.Context, f *File, content io.ReadSeeker) error {
+	size, err := content.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
 	if err := rewind(content); err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, &reader{ctx, content}); err != nil {
+	if _, err := io.CopyBuffer(f, &reader{ctx, content}, make([]byte, portion(size))); err != nil {
 		return err
 	}
 	if err := rewind(content); err != nil {
 		return err
 	}
-	same, err := equal(&reader{ctx, content}, io.NewSectionReader(f, 0, math.MaxInt64))
+	same, err := equal(&reader{ctx, content}, io.NewSectionReader(f, 0, math.MaxInt64), size)
 	if err == nil && !same {
 		return fault.New(fault.IO, "write %s: what was read back is not what was written", f.path)
 	}
@@ -122,28 +126,29 @@ func (t *target) holds(ctx context.Context, content io.ReadSeeker) (bool, error)
 	if err := rewind(content); err != nil {
 		return false, err
 	}
-	return equal(&reader{ctx, content}, f)
+	return equal(&reader{ctx, content}, f, size)
 }
 
-// compared is how much is compared at a time, in bytes.
-const compared = 64 << 10
+// portion returns how much of a file of that size is copied or compared at a time, in bytes. Most files are small, and
+// there may be many.
+func portion(size int64) int { return int(min(size+1, 64<<10)) }
 
-// equal reports whether a and b hold the same bytes.
-func equal(a, b io.Reader) (bool, error) {
-	var left, right [compared]byte
+// equal reports whether a and b hold the same bytes, of which there are about size.
+func equal(a, b io.Reader, size int64) (bool, error) {
+	left, right := make([]byte, portion(size)), make([]byte, portion(size))
 	for {
-		n, err := io.ReadFull(a, left[:])
+		n, err := io.ReadFull(a, left)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return false, err
 		}
-		m, err := io.ReadFull(b, right[:])
+		m, err := io.ReadFull(b, right)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return false, err
 		}
 		if !bytes.Equal(left[:n], right[:m]) {
 			return false, nil
 		}
-		if n < compared {
+		if n < len(left) {
 			return true, nil
 		}
 	}

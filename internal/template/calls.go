@@ -2,6 +2,7 @@ package template
 
 import (
 	"slices"
+	"strings"
 	"text/template"
 	"text/template/parse"
 )
@@ -116,8 +117,11 @@ func called(command *parse.CommandNode) string {
 }
 
 // Arguments returns the texts that stand as the first argument of a function's calls, wherever in the template they are.
-// It does no I/O.
+// It does no I/O. A template that does not name the function is not parsed.
 func (e *Engine) Arguments(name, text, function string) ([]string, error) {
+	if !strings.Contains(text, function) {
+		return nil, nil
+	}
 	t, err := e.parse(&rendering{}, name, text)
 	if err != nil {
 		return nil, err
