@@ -77,7 +77,7 @@ const (
 	Read      Verb = "read"      // a path
 	Write     Verb = "write"     // a path; one that ends in "/..." means everything below
 	Own       Verb = "own"       // a path whose owner changes to another user
-	Dial      Verb = "dial"      // tcp://host:port, unix:///path, dns://name
+	Dial      Verb = "dial"      // tcp://host:port, unix:///path, dns://name; store:$VARIABLE where the address is not known yet
 	Execute   Verb = "exec"      // a command
 	Netfilter Verb = "netfilter" // a table family: inet
 	Load      Verb = "load"      // a policy of a security module: apparmor:NAME
