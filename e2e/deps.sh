@@ -17,6 +17,7 @@ need nginx-light /usr/sbin/nginx
 need redis-server /usr/bin/redis-server
 need mariadb-server /usr/sbin/mariadbd
 need postgresql /usr/lib/postgresql/*/bin/postgres
+need etcd-server /usr/bin/etcd
 need openssl /usr/bin/openssl
 need strace /usr/bin/strace
 need time /usr/bin/time

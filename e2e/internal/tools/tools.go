@@ -28,6 +28,7 @@ var needed = map[string][]string{
 	"postgres":           {"/usr/lib/postgresql/*/bin/postgres"},
 	"initdb":             {"/usr/lib/postgresql/*/bin/initdb"},
 	"pg_ctl":             {"/usr/lib/postgresql/*/bin/pg_ctl"},
+	"etcd":               {"/usr/bin/etcd"},
 	"strace":             {"/usr/bin/strace"},
 	"time":               {"/usr/bin/time"},
 }
@@ -76,6 +77,7 @@ var (
 
 // pkgs names the package to build of each module below e2e/tools.
 var pkgs = map[string]string{
+	"consul":    ".",
 	"dockerize": "github.com/jwilder/dockerize",
 	"otelcol":   ".",
 	"toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server",
