@@ -158,6 +158,32 @@ func TestCallsAreThoseThatARenderingIsCertainToMake(t *testing.T) {
 
 func secret(args ...string) template.Call { return template.Call{Func: "secret", Args: args} }
 
+// TestNoErrorCitesASecret calls every function with a secret in each place where an argument may stand.
+func TestNoErrorCitesASecret(t *testing.T) {
+	named := map[string]string{ // what takes a name or a message, which its error is to tell
+		"fail": "a message", "sprig_fail": "a message", "file": "a path", "mustEnv": "a variable",
+	}
+	called := 0
+	for _, name := range slices.Concat(template.Names(), template.ConsulNames()) {
+		if named[name] != "" {
+			continue
+		}
+		for _, args := range []string{
+			"$p", "$p $p", `"x" $p`, `$p "x"`, "$p $p $p", `"x" $p "x"`, "1 $p", "$p 1", "(list $p) 1", "1 (list $p)", "$p $p $p $p $p",
+		} {
+			text := `{{ $p := (secret "a").Data.data.pass }}{{ ` + name + " " + args + " }}"
+			_, err := agent(t).Render(context.Background(), "t.ctmpl", text)
+			called++
+			if err != nil && strings.Contains(err.Error(), "s3") {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	if called == 0 {
+		t.Error("nothing was called")
+	}
+}
+
 func TestThePageListsEveryFunction(t *testing.T) {
 	page, err := os.ReadFile("../../docs/vault-templates.md")
 	if err != nil {

@@ -135,7 +135,7 @@ func TestWhatIsWrongIsNeverPrinted(t *testing.T) {
 		{`{{ first "text" }}`, `t:1:3: <first "text">: a text is not a list`},
 		{`{{ dict "a" }}`, `t:1:3: <dict "a">: the last key has no value`},
 		{`{{ dict 1 2 }}`, `t:1:3: <dict 1 2>: a key is a number, not a text`},
-		{`{{ regexMatch "(" "" }}`, "t:1:3: <regexMatch \"(\" \"\">: error parsing regexp: missing closing ): `(`"},
+		{`{{ regexMatch "(" "" }}`, `t:1:3: <regexMatch "(" "">: the regular expression is wrong: missing closing )`},
 		{`{{ nothing }}`, `t:1: function "nothing" not defined`},
 		{"x\n{{ if }}", `t:2: missing value for if`},
 		{"{{ range", `t:1: unclosed action`},

@@ -1,9 +1,11 @@
 package template
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -144,8 +146,17 @@ func quote(value any) (string, error) {
 	return toJSON(s)
 }
 
-func regexMatch(expression, s string) (bool, error) {
+// compiled returns a regular expression. Its fault does not cite it.
+func compiled(expression string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(expression)
+	if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+		return nil, fault.New(fault.Data, "the regular expression is wrong: %s", wrong.Code)
+	}
+	return re, err
+}
+
+func regexMatch(expression, s string) (bool, error) {
+	re, err := compiled(expression)
 	if err != nil {
 		return false, err
 	}
@@ -153,7 +164,7 @@ func regexMatch(expression, s string) (bool, error) {
 }
 
 func regexReplaceAll(expression, with, s string) (string, error) {
-	re, err := regexp.Compile(expression)
+	re, err := compiled(expression)
 	if err != nil {
 		return "", err
 	}

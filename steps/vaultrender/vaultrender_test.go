@@ -593,3 +593,32 @@ func TestOutputsHoldNoSecret(t *testing.T) {
 		want[step.Skipped] = "unchanged"
 	}
 }
+
+// TestNoErrorCitesASecret calls the step's functions with a secret wherever it may stand by mistake; the path, which the
+// server's log has too, is not such a place.
+func TestNoErrorCitesASecret(t *testing.T) {
+	for _, call := range []string{
+		`secret "kv1/app" $p`, `secret "kv1/app" "a=b" $p`, `$p | pkiCert "pki/issue/web"`, `pkiCert "pki/issue/web" $p`,
+		`$p | writeToFile "/f/x"`, `$p | writeToFile "/f/x" ""`, `$p | writeToFile "/f/x" "" ""`, `$p | writeToFile "/f/x" "" "" ""`,
+		`writeToFile "/f/x" $p "" "0400" "x"`, `writeToFile "/f/x" "" $p "0400" "x"`, `writeToFile "/f/x" "" "" $p "x"`,
+		`writeToFile "/f/x" "" "" "0400" $p "x"`, `writeToFile "/f/x" "" "" "0400" "x" "x" $p`, `(secret "kv1/app").Data.x.y`,
+		`index (secret "kv1/app") $p`, `template $p`, `(secret "kv1/app" "a=b").Data.x`,
+	} {
+		text := `{{ $p := (secret "secret/data/app").Data.data.pass }}{{ ` + call + ` }}`
+		options := steptest.Options{"inline=true", "template=" + text, "dest=/a", "files-below=/f"}
+		if strings.HasPrefix(call, "template ") {
+			if err := steptest.Fault(t, newServer().kind(), options); strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s: %v", call, err)
+			}
+			continue
+		}
+		root := t.TempDir()
+		if err := os.Mkdir(root+"/f", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := steptest.Run(context.Background(), steptest.Task(t, newServer().kind(), options), root).Err
+		if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(fault.HintOf(err), "s3cret") {
+			t.Errorf("%s: got %v, want an error without the secret", call, err)
+		}
+	}
+}
