@@ -470,3 +470,22 @@ func TestOptionsAreDescribed(t *testing.T) {
 		}
 	})
 }
+
+func FuzzParseAddress(f *testing.F) {
+	for _, seed := range []string{"", "https://vault.example:8200", "http://[::1]:8200/sub/", "unix:///run/agent.sock", "https://bob:hunter2@vault", "vault:8200", "https://vault:8200:1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		at, err := parseAddress(text)
+		if err != nil {
+			if fault.KindOf(err) != fault.Usage {
+				t.Errorf("%q: got %v, want a usage fault", text, err)
+			}
+			return
+		}
+		again, err := parseAddress(at.String())
+		if err != nil || again.object() != at.object() {
+			t.Errorf("%q: %s is not read as it was written: %v", text, at, err)
+		}
+	})
+}

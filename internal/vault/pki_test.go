@@ -45,3 +45,14 @@ func TestGoodCertificate(t *testing.T) {
 		})
 	}
 }
+
+func FuzzGoodCertificate(f *testing.F) {
+	now := time.Unix(1795411390, 0)
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"), "a")
+	f.Add([]byte(""), "")
+	f.Fuzz(func(t *testing.T, content []byte, name string) {
+		if err := GoodCertificate(content, Request{Names: []string{name}}, now); err == nil {
+			t.Error("a bundle that nobody signed is good")
+		}
+	})
+}
