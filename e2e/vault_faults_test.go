@@ -146,11 +146,10 @@ func TestVaultRenderAgainstAStandby(t *testing.T) {
 		t.Errorf("got exit code %d from a standby without an active server, want 69 or 75\n%s", alone.Exit, alone.Stderr)
 	}
 	waiting := slipway.Command{
-		Args: append([]string{"vault-render", "--retries", "100", "--timeout", "60s", s.source(t, template), s.path("again")}, options...),
+		Args: append([]string{"vault-render", "--retries", "1000", "--backoff", "100ms", "--timeout", "60s", s.source(t, template), s.path("again")}, options...),
 	}.Start(t)
 	waiting.AwaitStderr(t, "trying again")
-	active.Run(t)
-	active.Unseal(t)
+	active.Rejoin(t)
 	expect(t, waiting.Wait(t), 0)
 	s.holds(t, "again", "alice")
 }

@@ -67,6 +67,7 @@ func prepareVault(t testing.TB, authority *pki.Authority, storage, leader string
 	keep := map[string]any{}
 	if storage == "raft" {
 		keep["path"], keep["node_id"] = filepath.Join(dir, "raft"), port
+		keep["performance_multiplier"] = "1" // elections within a second
 		if err := os.Mkdir(filepath.Join(dir, "raft"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +122,13 @@ func (v *Vault) Unseal(t testing.TB) {
 	t.Helper()
 	v.Write(t, "sys/unseal", map[string]any{"key": v.key})
 	v.await(t, "active", func() bool { return v.status(t) == http.StatusOK })
+}
+
+// Rejoin runs a server of a pair that was stopped. Which of the two is the active one then, they decide.
+func (v *Vault) Rejoin(t testing.TB) {
+	t.Helper()
+	v.Run(t)
+	v.Write(t, "sys/unseal", map[string]any{"key": v.key})
 }
 
 // status returns the status with which the server answers to sys/health; 0 when it does not answer.
