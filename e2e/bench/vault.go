@@ -108,7 +108,7 @@ func (b *bench) vault() (outcome, error) {
 			}
 			out.Table = append(out.Table, row)
 		}
-		what := fmt.Sprintf("%d templates: ", own.Templates)
+		what := fmt.Sprintf("templates %d: ", own.Templates)
 		out.Goals = append(out.Goals,
 			atMostTimes(what+"wall", median(walls(own.Costs)), "the agent's", median(walls(agent.Costs)), 1./2),
 			atMostTimes(what+"CPU", median(cpus(own.Costs)), "the agent's", median(cpus(agent.Costs)), 1./3))
