@@ -32,6 +32,7 @@ type Config struct {
 	roleIDFrom, secretIDFrom      opt.Ref
 	passwordFrom                  opt.Ref
 	secretIDWrapped               bool
+	unwrapped                     string // the secret id, once it was unwrapped: a later attempt could not do that again
 	audience, resource, awsRegion string
 }
 

@@ -277,7 +277,10 @@ func bodyAppRole(ctx context.Context, s *Session, c *Config) (map[string]any, st
 	}
 	secretID, err := secretOfRef(s.env, c.secretIDFrom)
 	if err == nil && c.secretIDWrapped {
-		secretID, err = s.unwrap(ctx, secretID)
+		if c.unwrapped == "" {
+			c.unwrapped, err = s.unwrap(ctx, secretID)
+		}
+		secretID = c.unwrapped
 	}
 	data["secret_id"] = secretID
 	return data, "", err

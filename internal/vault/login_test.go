@@ -489,3 +489,22 @@ func FuzzParseAddress(f *testing.F) {
 		}
 	})
 }
+
+// A wrapping token can be used once, and the server may be sealed between that and the login.
+func TestAWrappedSecretIDOutlivesAFailedAttempt(t *testing.T) {
+	f := newFake(t)
+	p := newPod(t, f)
+	p.environ["WRAPPED"] = "wrapping"
+	c := config(t, "auth=approle", "role-id=r-1", "secret-id-from=env:WRAPPED", "secret-id-wrapped=true")
+	f.reply("auth/approle/login", 503, `{"errors":["Vault is sealed"]}`)
+	if _, err := Open(t.Context(), p.env, c); fault.KindOf(err) != fault.Temporary {
+		t.Fatalf("got %v, want a sealed server", err)
+	}
+	f.reply("auth/approle/login", 0, "")
+	f.reply("sys/wrapping/unwrap", 400, `{"errors":["wrapping token is not valid or does not exist"]}`)
+	s, err := Open(t.Context(), p.env, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.close(s, false)
+}
