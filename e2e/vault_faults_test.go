@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +88,9 @@ func last(options []string) []string {
 	return once
 }
 
+// noCore is what /proc/PID/limits says of a process that leaves no core dump.
+var noCore = regexp.MustCompile(`Max core file size +0 `)
+
 // A sealed server is waited for.
 func TestVaultRenderWaitsForASealedServer(t *testing.T) {
 	t.Parallel()
@@ -97,6 +102,9 @@ func TestVaultRenderWaitsForASealedServer(t *testing.T) {
 		Args: append([]string{"vault-render", "--retries", "100", "--timeout", "60s", s.source(t, appTemplate), s.path("out")}, s.login()...),
 	}.Start(t)
 	waiting.AwaitStderr(t, "trying again")
+	if limits := read(t, fmt.Sprintf("/proc/%d/limits", waiting.Pid)); !noCore.MatchString(limits) {
+		t.Errorf("who holds secrets may leave a core dump:\n%s", limits)
+	}
 	time.Sleep(3 * time.Second) // as long as people take who unseal; nothing depends on it
 	s.Unseal(t)
 	expect(t, waiting.Wait(t), 0)
