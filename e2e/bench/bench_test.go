@@ -196,6 +196,7 @@ func TestRaceTellsThoseWhoGiveUp(t *testing.T) {
 func TestProgramIsTheOneThatIsNamed(t *testing.T) {
 	t.Setenv("WAIT4X", "/opt/wait4x")
 	t.Setenv("PATH", t.TempDir())
+	t.Setenv("SLIPWAY_E2E_CACHE", t.TempDir())
 	if got, err := program("wait4x", "WAIT4X"); err != nil || got != "/opt/wait4x" {
 		t.Errorf("got %q, %v, want the named one", got, err)
 	}
