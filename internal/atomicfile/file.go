@@ -94,16 +94,26 @@ func (f *File) finish() error {
 	return f.failed(f.file.Sync())
 }
 
-// publish puts the finished file at its path.
+// publish puts the finished file at its path, for good.
 func (f *File) publish() error {
+	if err := f.rename(); err != nil {
+		return err
+	}
+	return f.settle()
+}
+
+// rename puts the finished file at its path.
+func (f *File) rename() error {
 	if err := f.dir.Rename(f.temporary, f.name); err != nil {
 		return f.failed(err)
 	}
 	f.temporary = ""
 	// The lock has been held until here, so that no neighbour takes the file for an abandoned one.
-	if err := f.file.Close(); err != nil {
-		return f.failed(err)
-	}
+	return f.failed(f.file.Close())
+}
+
+// settle makes the rename durable, unless it need not be.
+func (f *File) settle() error {
 	if f.attributes.Unsynced {
 		return nil
 	}

@@ -94,8 +94,17 @@ func publish(row []*File) error {
 	}()
 	for i, f := range row {
 		olds = append(olds, f.keep())
-		if err := f.publish(); err != nil {
+		if err := f.rename(); err != nil {
 			return errors.Join(err, undo(row[:i], olds))
+		}
+	}
+	settled := make(map[string]bool) // each directory once
+	for _, f := range row {
+		if dir := f.dir.Name(); !settled[dir] && !f.attributes.Unsynced {
+			if err := f.settle(); err != nil {
+				return err
+			}
+			settled[dir] = true
 		}
 	}
 	return nil
