@@ -241,7 +241,7 @@ func TestAWSSignsWithThePodsCredentials(t *testing.T) {
 			if got, want := decoded["iam_request_body"], identityRequest; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			for _, want := range []string{`"Authorization":["AWS4-HMAC-SHA256 Credential=` + test.id + "/", `"X-Vault-AWS-IAM-Server-ID":["vault.example"]`, `;x-vault-aws-iam-server-id,`} {
+			for _, want := range []string{`"Authorization":["AWS4-HMAC-SHA256 Credential=` + test.id + "/", `"X-Vault-Aws-Iam-Server-Id":["vault.example"]`, `;x-vault-aws-iam-server-id,`} {
 				if !strings.Contains(decoded["iam_request_headers"], want) {
 					t.Errorf("got headers %s, want %s in them", decoded["iam_request_headers"], want)
 				}

@@ -1,123 +1,51 @@
-// Package aws reads Secrets Manager and Systems Manager's Parameter Store.
+// Package aws reads Secrets Manager and Systems Manager's Parameter Store, as the pod's AWS identity, see internal/aws.
 //
-// Both speak JSON over one signed POST, so the requests are made here and the SDK of AWS signs them (aws/signer/v4). Its
-// service clients and its configuration loader would take 3.4 ms and 2.2 MB at each start of slipway, whether or not a
-// template names AWS: docs/stores.md has the figures. The variables are the SDK's: AWS_REGION, AWS_ENDPOINT_URL and its
-// form for one service, AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, and those of credentials.go.
+// Both speak JSON over one signed POST, so the requests are made here.
 package aws
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
+	"github.com/slipway-init/slipway/internal/aws"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/store"
 )
 
 // Account is a region of an account, by the credentials that the pod has. It is safe for concurrent use.
-type Account struct {
-	env    *step.Env
-	client *http.Client
-	region string
+type Account struct{ identity *aws.Identity }
 
-	login       sync.Mutex // held while credentials are asked for
-	credentials *aws.Credentials
-}
-
-// Open returns the account that the environment names. It reads the file of AWS_CA_BUNDLE but asks nobody: credentials are
-// looked for with the first request.
+// Open returns the account that the environment names, see aws.Open. A pod without credentials of its own has the
+// machine's role.
 func Open(env *step.Env) (*Account, error) {
-	region := cmp.Or(env.Getenv("AWS_REGION"), env.Getenv("AWS_DEFAULT_REGION"))
-	if region == "" {
-		return nil, fault.Hint(fault.New(fault.NoInput, "AWS: no region is set"), "set AWS_REGION")
-	}
-	if strings.ContainsFunc(region, func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }) {
-		return nil, fault.New(fault.Data, "AWS: %q is no region", region)
-	}
-	client, err := store.Client(env, store.TLS{CAFile: env.Getenv("AWS_CA_BUNDLE")})
+	identity, err := aws.Open(env, aws.Options{Machine: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Account{env: env, client: client, region: region}, nil
+	return &Account{identity}, nil
 }
 
 // service is one of AWS's services.
 type service struct {
-	host     string // the first part of its host's name
-	target   string // what stands before the operation in X-Amz-Target
-	variable string // the end of AWS_ENDPOINT_URL_…
+	aws.Service
+	target string // what stands before the operation in X-Amz-Target
 }
 
 var (
-	secretsManager = service{"secretsmanager", "secretsmanager.", "SECRETS_MANAGER"}
-	ssm            = service{"ssm", "AmazonSSM.", "SSM"}
-	sts            = service{host: "sts", variable: "STS"}
+	secretsManager = service{aws.Service{Name: "secretsmanager", Variable: "SECRETS_MANAGER"}, "secretsmanager."}
+	ssm            = service{aws.Service{Name: "ssm", Variable: "SSM"}, "AmazonSSM."}
 )
-
-// domains are those of AWS's partitions, by the beginning of their regions: alone, and of the hosts that have IPv6 too.
-var domains = []struct{ region, domain, dual string }{
-	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
-	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
-	{"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
-	{"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
-	{"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
-	{"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
-	{"", "amazonaws.com", "api.aws"},
-}
-
-// endpoint returns the URL of a service.
-func (a *Account) endpoint(s service) (string, error) {
-	for _, variable := range []string{"AWS_ENDPOINT_URL_" + s.variable, "AWS_ENDPOINT_URL"} {
-		given := a.env.Getenv(variable)
-		if given == "" {
-			continue
-		}
-		u, err := url.Parse(given)
-		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") {
-			return "", fault.New(fault.Data, "AWS: %s is no http:// or https:// URL", variable)
-		}
-		return strings.TrimSuffix(given, "/") + "/", nil
-	}
-	host := s.host
-	if strings.EqualFold(a.env.Getenv("AWS_USE_FIPS_ENDPOINT"), "true") {
-		host += "-fips"
-	}
-	for _, d := range domains {
-		if !strings.HasPrefix(a.region, d.region) {
-			continue
-		}
-		domain := d.domain
-		if strings.EqualFold(a.env.Getenv("AWS_USE_DUALSTACK_ENDPOINT"), "true") {
-			domain = d.dual
-		}
-		return "https://" + host + "." + a.region + "." + domain + "/", nil
-	}
-	return "", fault.New(fault.Internal, "AWS: the region %s has no domain", a.region)
-}
 
 // call asks for one operation, signed.
 func (a *Account) call(ctx context.Context, s service, operation string, question, answer any) error {
-	credentials, err := a.signer(ctx)
-	if err != nil {
-		return err
-	}
-	endpoint, err := a.endpoint(s)
+	endpoint, err := a.identity.Endpoint(s.Service)
 	if err != nil {
 		return err
 	}
@@ -131,16 +59,15 @@ func (a *Account) call(ctx context.Context, s service, operation string, questio
 	}
 	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	request.Header.Set("X-Amz-Target", s.target+operation)
-	digest := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, request, hex.EncodeToString(digest[:]), s.host, a.region, time.Now()); err != nil {
-		return fault.As(fault.Internal, err)
+	if err := a.identity.Sign(ctx, request, s.Service, body); err != nil {
+		return err
 	}
-	status, text, err := store.Do(a.client, request)
+	status, text, err := store.Do(a.identity.HTTP, request)
 	if err != nil {
 		return err
 	}
 	if status != http.StatusOK {
-		return refused(s.host+":"+operation, status, text)
+		return refused(s.Name+":"+operation, status, text)
 	}
 	if json.Unmarshal(text, answer) != nil {
 		return fault.New(fault.Data, "AWS answered %s with what is not its JSON", operation)

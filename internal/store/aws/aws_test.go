@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -161,111 +159,23 @@ func TestListTurnsPages(t *testing.T) {
 	}
 }
 
-// identity serves every source of credentials, and Parameter Store.
-func identity(t *testing.T) string {
-	t.Helper()
-	const found = `{"Code":"Success","AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}`
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/pod" && r.Header.Get("Authorization") == "pod-token",
-			r.URL.Path == "/latest/meta-data/iam/security-credentials/node" && r.Header.Get("X-Aws-Ec2-Metadata-Token") == "imds":
-			_, _ = io.WriteString(w, found)
-		case r.URL.Path == "/latest/meta-data/iam/security-credentials/" && r.Header.Get("X-Aws-Ec2-Metadata-Token") == "imds":
-			_, _ = io.WriteString(w, "node\n")
-		case r.URL.Path == "/latest/api/token" && r.Method == http.MethodPut:
-			_, _ = io.WriteString(w, "imds")
-		case r.FormValue("Action") == "AssumeRoleWithWebIdentity" && r.FormValue("WebIdentityToken") == "jwt" && r.FormValue("RoleArn") == "arn:aws:iam::1:role/app":
-			_, _ = io.WriteString(w, `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult>`+
-				`<Credentials><AccessKeyId>AKIDEXAMPLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken></Credentials>`+
-				`</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`)
-		case r.FormValue("Action") != "":
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = io.WriteString(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>`)
-		case strings.Contains(r.Header.Get("Authorization"), "Credential=AKIDEXAMPLE/") && r.Header.Get("X-Amz-Security-Token") == "t":
-			_, _ = io.WriteString(w, `{"Parameter":{"Name":"p","Value":"v"}}`)
-		default:
-			w.WriteHeader(http.StatusForbidden)
-		}
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-func TestCredentials(t *testing.T) {
-	url := identity(t)
-	dir := t.TempDir()
-	jwt, pod := filepath.Join(dir, "jwt"), filepath.Join(dir, "pod")
-	for path, text := range map[string]string{jwt: "jwt\n", pod: "pod-token"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, test := range []struct {
-		name string
-		env  []string
-		want string // a fault; empty is none
-		kind fault.Kind
-	}{
-		{name: "keys", env: []string{"AWS_ACCESS_KEY_ID", "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY", "s", "AWS_SESSION_TOKEN", "t"}},
-		{name: "IRSA", env: []string{"AWS_WEB_IDENTITY_TOKEN_FILE", jwt, "AWS_ROLE_ARN", "arn:aws:iam::1:role/app"}},
-		{name: "EKS Pod Identity", env: []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", url + "/pod", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", pod}},
-		{name: "the machine's role", env: []string{"AWS_EC2_METADATA_SERVICE_ENDPOINT", url + "/"}},
-		{
-			name: "a role that does not trust the pod", env: []string{"AWS_WEB_IDENTITY_TOKEN_FILE", jwt, "AWS_ROLE_ARN", "arn:other"},
-			want: "AWS parameter p: AWS credentials: take the role arn:other: STS answered 403: AccessDenied", kind: fault.Permission,
-		},
-		{
-			name: "no token", env: []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "/none"},
-			want: "AWS parameter p: AWS credentials: read /none: no such file or directory", kind: fault.NoInput,
-		},
-		{
-			name: "a token for the world", env: []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/pod"},
-			want: "AWS parameter p: AWS credentials: AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https:// nor an address of this machine", kind: fault.Data,
-		},
-		{
-			name: "none", env: []string{"AWS_EC2_METADATA_DISABLED", "true"},
-			want: "AWS parameter p: AWS credentials: the environment has none", kind: fault.Permission,
-		},
-	} {
-		a := account(t, append(test.env, "AWS_REGION", "eu-west-1", "AWS_ENDPOINT_URL", url)...)
-		value, err := a.Parameters().Get(context.Background(), "p")
-		switch {
-		case test.want == "" && (err != nil || value != "v"):
-			t.Errorf("%s: got %q, %v", test.name, value, err)
-		case test.want != "" && (err == nil || err.Error() != test.want):
-			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
-		case test.want != "" && fault.KindOf(err) != test.kind:
-			t.Errorf("%s: got %v, want %v", test.name, fault.KindOf(err), test.kind)
-		}
-	}
-}
-
-func TestMetadataThatIsNotThereIsNoOutage(t *testing.T) {
-	gone := httptest.NewServer(nil)
-	gone.Close()
-	a := account(t, "AWS_REGION", "eu-west-1", "AWS_EC2_METADATA_SERVICE_ENDPOINT", gone.URL)
-	_, err := a.Secrets().Get(context.Background(), "x")
-	if fault.KindOf(err) != fault.Permission || !strings.Contains(fault.HintOf(err), "IRSA") {
-		t.Errorf("got %v (%v, %s)", err, fault.KindOf(err), fault.HintOf(err))
-	}
-}
-
 func TestWrongEnvironment(t *testing.T) {
-	for _, test := range []struct {
-		env  []string
-		want string
-		kind fault.Kind
-	}{
-		{nil, "AWS: no region is set", fault.NoInput},
-		{[]string{"AWS_REGION", "x.example.com/"}, `AWS: "x.example.com/" is no region`, fault.Data},
-		{[]string{"AWS_REGION", "eu-west-1", "AWS_CA_BUNDLE", "/none"}, "read /none: no such file or directory", fault.NoInput},
-	} {
-		if _, err := open(test.env...); err == nil || err.Error() != test.want || fault.KindOf(err) != test.kind {
-			t.Errorf("%v: got %v (%v), want %s (%v)", test.env, err, fault.KindOf(err), test.want, test.kind)
-		}
+	if _, err := open(); err == nil || err.Error() != "AWS: no region is set" {
+		t.Errorf("got %v", err)
 	}
 	a := account(t, append(keys, "AWS_ENDPOINT_URL", "http://u:hunter2@host")...)
 	if _, err := a.Secrets().Get(context.Background(), "x"); err == nil || err.Error() != "AWS secret x: AWS: AWS_ENDPOINT_URL is no http:// or https:// URL" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPodWithoutCredentialsAsksForTheMachinesRole(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	a := account(t, "AWS_REGION", "eu-west-1", "AWS_EC2_METADATA_SERVICE_ENDPOINT", gone.URL)
+	_, err := a.Parameters().Get(context.Background(), "p")
+	const want = "AWS parameter p: AWS credentials: the environment has none, and the machine's role cannot be had: "
+	if err == nil || !strings.HasPrefix(err.Error(), want) || fault.KindOf(err) != fault.Permission {
+		t.Errorf("got %v (%v), want %s…", err, fault.KindOf(err), want)
 	}
 }
