@@ -66,7 +66,7 @@ func (t *target) sweep() {
 	for {
 		names, err := d.Readdirnames(batch)
 		for _, name := range names {
-			if strings.HasPrefix(name, prefix) {
+			if strings.HasPrefix(name, prefix) && name != prefix+partial {
 				t.removeAbandoned(name)
 			}
 		}
