@@ -3,16 +3,12 @@ package atomicfile
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 )
-
-// partial ends the name of a file that Continue found or made: the one temporary file of its target that outlives its
-// writer, so that a later run goes on where a killed one stopped.
-const partial = "partial"
 
 // Continue is Create for a file that takes so long that the next run shall not begin again: what is there of it is kept
 // by Keep, and by a kill, and is found again. Found says so; whether it is of any use is for the caller to know. Where a
@@ -22,9 +18,29 @@ func Continue(env *step.Env, path string, a Attributes) (f *File, found bool, er
 	if err != nil {
 		return nil, false, err
 	}
-	t.sweep()
-	file, found, err := t.partial()
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	return t.resume(env, a)
+}
+
+// Scratch is Continue for a file that is never committed: what is fetched of an archive that becomes the directory at
+// path. It stands beside that directory, or inside where that must be so (see sibling.Inside).
+func Scratch(env *step.Env, path string) (f *File, found bool, err error) {
+	path = filepath.Clean(path)
+	place, name := filepath.Dir(path), filepath.Base(path)
+	if sibling.Inside(path) {
+		place, name = path, sibling.Within
+	}
+	dir, err := os.OpenRoot(place)
+	if err != nil {
+		return nil, false, explain(path, err)
+	}
+	t := &target{path: path, name: name, dir: dir}
+	return t.resume(env, Attributes{Mode: 0o600, Unsynced: true})
+}
+
+func (t *target) resume(env *step.Env, a Attributes) (f *File, found bool, err error) {
+	sibling.Sweep(t.dir, t.name)
+	file, temporary, found, err := sibling.Continue(t.dir, t.name)
+	if errors.Is(err, sibling.ErrTaken) {
 		f, err := t.create(env, a)
 		if err != nil {
 			t.close()
@@ -35,40 +51,12 @@ func Continue(env *step.Env, path string, a Attributes) (f *File, found bool, er
 		t.close()
 		return nil, false, t.failed(err)
 	}
-	return &File{target: t, env: env, attributes: a, file: file, temporary: t.prefix() + partial}, found, nil
-}
-
-// partial opens and locks the target's partial file, or makes it. Its error is EWOULDBLOCK when another process has it.
-func (t *target) partial() (f *os.File, found bool, err error) {
-	name := t.prefix() + partial
-	for range attempts {
-		f, err = t.dir.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-		found = err == nil
-		if !found {
-			f, err = t.dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-		}
-		if errors.Is(err, os.ErrExist) {
-			// A neighbour was quicker, or what stands there is a link or may not be written: in both cases not ours.
-			return nil, false, unix.EWOULDBLOCK
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		if err := lock(f); errors.Is(err, unix.EWOULDBLOCK) {
-			f.Close()
-			return nil, false, err
-		}
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && t.has(name, f) {
-			return f, found, nil
-		}
-		f.Close() // renamed or removed between the opening and the lock
-	}
-	return nil, false, unix.EWOULDBLOCK
+	return &File{target: t, env: env, attributes: a, file: file, temporary: temporary, lasting: true}, found, nil
 }
 
 // Keep ends the work on a file of Continue for now, and leaves it for a later run. Of any other file it is Abort.
 func (f *File) Keep() {
-	if f.temporary == f.prefix()+partial {
+	if f.lasting {
 		f.temporary = ""
 	}
 	f.Abort()
