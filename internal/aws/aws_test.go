@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,8 +21,9 @@ func env(pairs ...string) *step.Env {
 		values[pairs[i]] = pairs[i+1]
 	}
 	return &step.Env{
-		Getenv: func(name string) string { return values[name] },
-		HTTP:   &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Getenv: func(name string) string { return values[name] }, Environ: func() []string { return []string{"PATH=" + os.Getenv("PATH")} },
+		HTTP: &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Exec: func(_ context.Context, cmd *exec.Cmd) error { return cmd.Run() },
 	}
 }
 

@@ -202,7 +202,7 @@ func (i *Identity) process(ctx context.Context, p profile) (aws.Credentials, err
 	cmd := exec.Command("sh", "-c", p.settings["credential_process"])
 	cmd.Env, cmd.Stdin, cmd.Stdout = i.env.Environ(), strings.NewReader(""), &out
 	if err := i.env.Exec(ctx, cmd); err != nil {
-		return aws.Credentials{}, fmt.Errorf("credential_process of profile %q: %w", p.name, err)
+		return aws.Credentials{}, fault.New(fault.Permission, "credential_process of profile %q: %w", p.name, err)
 	}
 	found, err := keysOf(out.Bytes()[:min(out.Len(), most)])
 	if err != nil {
