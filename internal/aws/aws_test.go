@@ -31,12 +31,18 @@ func open(o aws.Options, pairs ...string) (*aws.Identity, error) { return aws.Op
 
 // sign returns the header of a question to STS.
 func sign(i *aws.Identity) (http.Header, error) {
+	request, err := signed(i)
+	return request.Header, err
+}
+
+// signed returns a question to STS.
+func signed(i *aws.Identity) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+i.Host(aws.STS)+"/", nil)
 	if err != nil {
 		return nil, err
 	}
 	err = i.Sign(context.Background(), request, aws.STS, []byte("Action=GetCallerIdentity&Version=2011-06-15"))
-	return request.Header, err
+	return request, err
 }
 
 func TestSignaturesNameTheRegion(t *testing.T) {

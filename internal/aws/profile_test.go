@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/slipway-init/slipway/internal/aws"
 	"github.com/slipway-init/slipway/internal/fault"
@@ -219,12 +218,12 @@ func TestCredentialsOfAFileAreReadAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"AKIDOLD", "AKIDNEW"} {
-		header, err := sign(i)
-		if err != nil || !strings.Contains(header.Get("Authorization"), "Credential="+want+"/") {
-			t.Errorf("got %s, %v, want %s", header.Get("Authorization"), err, want)
+		request, err := signed(i)
+		if err != nil || !strings.Contains(request.Header.Get("Authorization"), "Credential="+want+"/") {
+			t.Errorf("got %s, %v, want %s", request.Header.Get("Authorization"), err, want)
 		}
 		write("AKIDNEW")
-		i.Forget(time.Now())
+		i.Forget(request)
 	}
 }
 
