@@ -34,12 +34,18 @@ type exchange struct {
 	proofs   []Proof
 	follower Follower
 
+	newFollower func() Follower // nil is none
+
 	received, requests, retries, stalls atomic.Int64
 	continued, total                    atomic.Int64 // for progress
 }
 
 // run fetches and proves the object.
 func (x *exchange) run(ctx context.Context) error {
+	if begin := x.options.Follow; begin != nil {
+		// It may have work to do when all is fetched, and the fetch's own context is over.
+		x.newFollower = func() Follower { return begin(ctx) }
+	}
 	group, inner := errgroup.WithContext(ctx)
 	x.governor = newGovernor(x)
 	done := make(chan struct{})
@@ -48,8 +54,8 @@ func (x *exchange) run(ctx context.Context) error {
 	err := group.Wait()
 	x.result.Requests, x.result.Retries, x.result.Stalls = x.requests.Load(), x.retries.Load(), x.stalls.Load()
 	if x.follower != nil {
-		if followed := x.follower.Close(err); err == nil {
-			err = followed
+		if followed := x.follower.Close(err); err == nil && followed != nil {
+			err = fmt.Errorf("fetch %s: %w", x.source, followed)
 		}
 	}
 	if err == nil {
@@ -213,7 +219,8 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 	x.continued.Store(0)
 	x.received.Store(0)
 	x.total.Store(max(answer.Size, 0))
-	if err := x.begin(ctx, answer); err != nil {
+	x.begin()
+	if err := x.ask(ctx, answer); err != nil {
 		return err
 	}
 	if err := x.room(answer.Size); err != nil {
@@ -268,20 +275,22 @@ func (x *exchange) cut(size int64) error {
 }
 
 // begin prepares what gets the object's bytes from first to last.
-func (x *exchange) begin(ctx context.Context, answer *Answer) error {
+func (x *exchange) begin() {
 	x.sum, x.proofs = sha256.New(), nil
 	if x.follower != nil {
 		_ = x.follower.Close(errors.New("it begins again"))
 		x.follower = nil
 	}
-	if x.options.Follow != nil {
-		x.follower = x.options.Follow(ctx)
+	if x.newFollower != nil {
+		x.follower = x.newFollower()
 	}
-	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
-		return nil
+}
+
+// ask asks for what the server itself says of the object, unless its digest is known.
+func (x *exchange) ask(ctx context.Context, answer *Answer) (err error) {
+	if x.options.SHA256 == nil && answer != nil && answer.Proofs != nil {
+		x.proofs, err = answer.Proofs(ctx)
 	}
-	var err error
-	x.proofs, err = answer.Proofs(ctx)
 	return err
 }
 
@@ -305,7 +314,9 @@ const writtenBack = 8 << 20
 
 // follow reads the object from its beginning as far as it is whole.
 func (x *exchange) follow(ctx context.Context, first *Answer) error {
-	if err := x.begin(ctx, first); err != nil {
+	x.begin()
+	err := x.file.env.Retry(ctx, "proof", func(ctx context.Context) error { return x.explain(x.ask(ctx, first)) })
+	if err != nil {
 		return err
 	}
 	buffer := make([]byte, chunk)
@@ -324,7 +335,7 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 				return fault.As(fault.IO, fmt.Errorf("read back what was fetched of %s: %w", x.source, err))
 			}
 			if err := x.digest(p); err != nil {
-				return err
+				return fmt.Errorf("fetch %s: %w", x.source, err)
 			}
 			pos += int64(len(p))
 			if pos-settled >= writtenBack {
