@@ -143,8 +143,28 @@ func Temporaries(dir *os.Root, name string) []string {
 	}
 }
 
-// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A file whose writer just renames it is no longer there by this name when its lock ends, and no name is
-// used twice.
+// Any reports whether there are temporary siblings in dir of any target at all.
+func Any(dir *os.Root) bool {
+	d, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, name := range names {
+			if rest, ok := strings.CutPrefix(name, Mark); ok && strings.Contains(rest, "-") {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A
+// file whose writer just renames it is no longer there by this name when its lock ends, and no name is used twice.
 func Reclaim(dir *os.Root, temporary string, first func() error) {
 	f, err := dir.OpenFile(temporary, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
 	if errors.Is(err, fs.ErrPermission) {
