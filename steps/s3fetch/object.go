@@ -28,6 +28,9 @@ func (o *object) String() string { return o.url.String() }
 // Get implements transfer.Source. A version is the object's id in a bucket that has versions, and else its ETag.
 func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
 	got, err := o.client.Get(ctx, o.url.Key, o.options(r, version))
+	if r.Offset == 0 && r.Length > 0 && errors.Is(err, s3.ErrRange) {
+		got, err = o.client.Get(ctx, o.url.Key, o.options(transfer.Range{}, version)) // it is empty, and has no range
+	}
 	if err != nil {
 		return nil, told(err)
 	}
@@ -49,12 +52,15 @@ func (o *object) options(r transfer.Range, version string) s3.GetOptions {
 }
 
 // versionOf returns what tells an object's versions from each other. In a bucket without versions, or where they are
-// suspended, that is the ETag.
+// suspended, that is the ETag, if it has the quotes of one that If-Match takes.
 func versionOf(o *s3.Object) string {
 	if o.VersionID != "" && o.VersionID != "null" {
 		return o.VersionID
 	}
-	return o.ETag
+	if strings.HasPrefix(o.ETag, `"`) {
+		return o.ETag
+	}
+	return ""
 }
 
 // told returns err in the words of package transfer.
