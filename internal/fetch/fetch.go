@@ -223,6 +223,7 @@ func (f *Fetching) tell(o outcome) {
 	output("verified", strconv.FormatBool(o.proven))
 	output("requests", strconv.FormatInt(o.Requests, 10))
 	output("connections", strconv.Itoa(o.Most))
+	output("rate", strconv.FormatInt(o.Rate(), 10)) // bytes a second
 	if o.Continued > 0 {
 		output("continued", strconv.FormatInt(o.Continued, 10))
 	}

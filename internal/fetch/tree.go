@@ -145,7 +145,7 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 			select {
 			case queue <- l:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return ctx.Err()
 			}
 		}
 	}
@@ -161,7 +161,7 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 func (t *tree) fetchAll(ctx context.Context) error {
 	for l := range t.work {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := t.fetch(ctx, l); err != nil {
 			return err
@@ -327,7 +327,7 @@ func (t *tree) collect(ctx context.Context) error {
 		select {
 		case l = <-t.order:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if l == nil {
 			return finish()
@@ -335,7 +335,7 @@ func (t *tree) collect(ctx context.Context) error {
 		select {
 		case <-l.done:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := write(l); err != nil {
 			return err

@@ -59,6 +59,7 @@ func (x *exchange) run(ctx context.Context) error {
 		}
 	}
 	if err == nil {
+		x.progress()
 		err = x.prove()
 	}
 	return err
@@ -173,7 +174,6 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 		most = defaultConnections
 	}
 	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
-	x.file.broken = false
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()
 	if first != nil {
@@ -324,11 +324,11 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 	for pos < x.result.Size {
 		to := x.schedule.follow(pos)
 		if to == pos {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		for pos < to {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			p := buffer[:min(chunk, to-pos)]
 			if _, err := x.file.ReadAt(p, pos); err != nil {
