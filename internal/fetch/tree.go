@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path"
@@ -303,24 +302,15 @@ func (t *tree) makeFolders(name string) error {
 	return nil
 }
 
-// manifestName is that of the manifest in the folder.
-const manifestName = "SHA256SUMS"
-
 // collect waits for the objects in their order, and writes the manifest.
 func (t *tree) collect(ctx context.Context) error {
 	write := func(*leaf) error { return nil }
 	finish := func() error { return nil }
 	if t.writeSHA256 {
-		manifest, err := atomicfile.Create(t.Env, manifestName, atomicfile.Attributes{Mode: t.mode, Owner: t.owner, Root: t.root, Unsynced: true})
-		if err != nil {
-			return err
-		}
-		defer manifest.Abort()
-		write = func(l *leaf) error {
-			_, err := io.WriteString(manifest, manifestLine(l.sha256, l.Name))
-			return err
-		}
-		finish = func() error { _, err := manifest.CommitChanged(ctx); return err }
+		m := t.openManifest()
+		defer m.close()
+		write = func(l *leaf) error { return m.write(manifestLine(l.sha256, l.Name)) }
+		finish = m.commit
 	}
 	for {
 		var l *leaf
