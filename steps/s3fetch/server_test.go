@@ -3,7 +3,6 @@ package s3fetch_test
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/xml"
@@ -99,7 +98,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(o.content) == 0 && r.Header.Get("Range") != "":
 		refuse(w, http.StatusRequestedRangeNotSatisfiable, "InvalidRange") // as AWS does
 	default:
-		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, md5.Sum(o.content)))
+		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, crc32.ChecksumIEEE(o.content)))
 		if o.version != "" {
 			w.Header().Set("X-Amz-Version-Id", o.version)
 		}
@@ -146,7 +145,7 @@ func (s *server) list(w http.ResponseWriter, query url.Values) {
 			break
 		}
 		o := s.objects[key]
-		result.Contents = append(result.Contents, contents{url.QueryEscape(key), o.modified.Format(time.RFC3339Nano), fmt.Sprintf(`"%x"`, md5.Sum(o.content)), len(o.content)})
+		result.Contents = append(result.Contents, contents{url.QueryEscape(key), o.modified.Format(time.RFC3339Nano), fmt.Sprintf(`"%x"`, crc32.ChecksumIEEE(o.content)), len(o.content)})
 		result.NextContinuationToken = key
 	}
 	if !result.IsTruncated {
