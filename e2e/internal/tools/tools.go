@@ -79,9 +79,12 @@ var (
 var pkgs = map[string]string{
 	"consul":    ".",
 	"dockerize": "github.com/jwilder/dockerize",
+	"minio":     "github.com/minio/minio",
 	"otelcol":   ".",
+	"s5cmd":     "github.com/peak/s5cmd/v2",
 	"toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server",
 	"vault":     ".",
+	"versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }
 
 // Slipway returns the path of the slipway binary, built from this checkout as it is released: static and stripped.
