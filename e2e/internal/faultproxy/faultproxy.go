@@ -51,15 +51,18 @@ type Fault struct {
 	Claim map[string]string
 	// Flip inverts the byte at this offset of the body, from 1; 0 none.
 	Flip int64
-	// Cut ends the connection after so many bytes of the body: 1 is right after the first; 0 does not. Reset says that it
-	// ends by RST.
+	// Cut ends the connection after so many bytes of the body; None is before the first, 0 does not. Reset says that it ends
+	// by RST.
 	Cut   int64
 	Reset bool
-	// Hang stops after so many bytes of the body, until the client leaves; 0 does not.
+	// Hang stops after so many bytes of the body, until the client leaves; None is before the first, 0 does not.
 	Hang int64
 	// Rate is the most bytes of the body per second; 0 has no limit.
 	Rate int64
 }
+
+// None is the number of bytes of a body that is cut off, or hangs, before its first one.
+const None = -1
 
 // Start starts a proxy in front of the server at upstream ("127.0.0.1:80").
 func Start(t testing.TB, upstream string) *Proxy {
@@ -172,7 +175,7 @@ func (p *Proxy) body(w http.ResponseWriter, r *http.Request, body io.Reader, fau
 		switch {
 		case gone != nil:
 			return
-		case int64(len(chunk)) == end && fault.Hang > 0:
+		case int64(len(chunk)) == end && fault.Hang != 0:
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
@@ -189,10 +192,13 @@ func (p *Proxy) body(w http.ResponseWriter, r *http.Request, body io.Reader, fau
 	}
 }
 
-// left returns how many bytes are left until a limit, of which 0 means that there is none.
+// left returns how many bytes are left until a limit.
 func left(limit, sent int64) int64 {
-	if limit == 0 {
+	switch limit {
+	case 0:
 		return math.MaxInt64
+	case None:
+		return 0
 	}
 	return limit - sent
 }

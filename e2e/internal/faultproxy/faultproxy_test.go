@@ -72,6 +72,7 @@ func TestFaults(t *testing.T) {
 		{"range ignored", Fault{IgnoreRange: true}, 200, content, nil},
 		{"flipped byte", Fault{Flip: 100, IgnoreRange: true}, 200, string(flipped), nil},
 		{"cut off", Fault{Cut: 1000}, 206, content[:1000], io.ErrUnexpectedEOF},
+		{"cut off before the first byte", Fault{Cut: None}, 206, "", io.ErrUnexpectedEOF},
 		{"reset", Fault{Cut: 100_000, Reset: true}, 206, "", syscall.ECONNRESET},
 		{"more claimed", Fault{Claim: map[string]string{"Content-Length": "2000000"}}, 206, content, io.ErrUnexpectedEOF},
 		{"less claimed", Fault{Claim: map[string]string{"Content-Length": "10"}}, 206, content[:10], nil},

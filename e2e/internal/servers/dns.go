@@ -1,6 +1,8 @@
 package servers
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -24,9 +26,14 @@ type DNS struct {
 // StartDNS starts a DNS server that knows no name.
 func StartDNS(t testing.TB) *DNS {
 	t.Helper()
-	const address = "127.53.0.1"
 	d := &DNS{ResolvConf: filepath.Join(Dir(t), "resolv.conf"), addresses: make(map[string][]netip.Addr)}
-	conn, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	var conn net.PacketConn
+	var address string
+	err := errors.New("not tried")
+	for i := 1; err != nil && i < 255; i++ { // another test may have one, too
+		address = fmt.Sprint("127.53.0.", i)
+		conn, err = net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,7 +16,12 @@ import (
 type Identity struct {
 	URL   string
 	Token string // the file of the pod's token, which the token services want to see
+
+	asked atomic.Int64
 }
+
+// Asked returns how often credentials were given out.
+func (i *Identity) Asked() int64 { return i.asked.Load() }
 
 // StartIdentity starts a server, in this process, that speaks for EKS Pod Identity and ECS (/credentials), STS (/sts/) and
 // the instance metadata service of version 2 (/latest/).
@@ -26,13 +32,19 @@ func StartIdentity(t testing.TB) *Identity {
 	writeFile(t, i.Token, []byte(token), 0o644)
 	expires := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 
+	give := func(w http.ResponseWriter) {
+		i.asked.Add(1)
+		answerJSON(w, map[string]string{
+			"Code": "Success", "AccessKeyId": AccessKey, "SecretAccessKey": SecretKey, "Token": "", "Expiration": expires,
+		})
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /credentials", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != token {
 			http.Error(w, "the token is wrong", http.StatusUnauthorized)
 			return
 		}
-		answerJSON(w, map[string]string{"AccessKeyId": AccessKey, "SecretAccessKey": SecretKey, "Token": "", "Expiration": expires})
+		give(w)
 	})
 	mux.HandleFunc("POST /sts/", func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("Action") != "AssumeRoleWithWebIdentity" || r.FormValue("WebIdentityToken") != token {
@@ -45,6 +57,7 @@ func StartIdentity(t testing.TB) *Identity {
 			SessionToken    string
 			Expiration      string
 		}
+		i.asked.Add(1)
 		_ = xml.NewEncoder(w).Encode(struct {
 			XMLName     xml.Name    `xml:"https://sts.amazonaws.com/doc/2011-06-15/ AssumeRoleWithWebIdentityResponse"`
 			Credentials credentials `xml:"AssumeRoleWithWebIdentityResult>Credentials"`
@@ -61,9 +74,7 @@ func StartIdentity(t testing.TB) *Identity {
 		case r.PathValue("role") == "":
 			_, _ = w.Write([]byte("pod"))
 		default:
-			answerJSON(w, map[string]string{
-				"Code": "Success", "AccessKeyId": AccessKey, "SecretAccessKey": SecretKey, "Token": "", "Expiration": expires,
-			})
+			give(w)
 		}
 	})
 	server := httptest.NewServer(mux)

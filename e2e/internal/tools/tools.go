@@ -117,7 +117,17 @@ func buildSlipway() (string, error) {
 // changed, must not replace the binary in the middle of this one.
 func own() string { return filepath.Join(os.TempDir(), fmt.Sprintf("slipway-e2e-%d", os.Getpid())) }
 
-// Clean removes the binary under test. Call it after the last test.
+// Shared returns a folder for what the tests of this process share.
+func Shared(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(own(), "shared")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Clean removes the binary under test and what the tests shared. Call it after the last test.
 func Clean() { _ = os.RemoveAll(own()) }
 
 // Built returns the path of a tool below e2e/tools, building it into the cache when no process has done so before.
