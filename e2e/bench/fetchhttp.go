@@ -22,15 +22,15 @@ func (b *bench) fetchHTTP() (outcome, error) {
 		return out, err
 	}
 	contenders := []contender{
-		{"slipway http-fetch, verified", func(l lot, dest string) *exec.Cmd {
+		{name: "slipway http-fetch, verified", fetch: func(l lot, dest string) *exec.Cmd {
 			return b.run("http-fetch", url+l.path, dest, "--sha256", l.sum)
 		}},
-		{"slipway http-fetch, no digest", func(l lot, dest string) *exec.Cmd { return b.run("http-fetch", url+l.path, dest) }},
-		{"curl -o", func(l lot, dest string) *exec.Cmd { return b.command("curl", "-sf", "-o", dest, url+l.path) }},
-		{"curl -o, then openssl dgst", func(l lot, dest string) *exec.Cmd {
+		{name: "slipway http-fetch, no digest", fetch: func(l lot, dest string) *exec.Cmd { return b.run("http-fetch", url+l.path, dest) }},
+		{name: "curl -o", fetch: func(l lot, dest string) *exec.Cmd { return b.command("curl", "-sf", "-o", dest, url+l.path) }},
+		{name: "curl -o, then openssl dgst", fetch: func(l lot, dest string) *exec.Cmd {
 			return b.command("sh", "-c", `curl -sf -o "$0" "$1" && openssl dgst -sha256 "$0"`, dest, url+l.path)
 		}},
-		{"curl | tee >(openssl dgst)", func(l lot, dest string) *exec.Cmd {
+		{name: "curl | tee >(openssl dgst)", fetch: func(l lot, dest string) *exec.Cmd {
 			// A pipe with a name, because bash does not count what it substitutes among its children.
 			script := `pipe=$0.pipe; mkfifo "$pipe" && { openssl dgst -sha256 <"$pipe" & } && curl -sf "$1" | tee "$pipe" >"$0"; wait; rm "$pipe"`
 			return b.command("sh", "-c", script, dest, url+l.path)

@@ -42,7 +42,7 @@ func startNginx(t testing.TB, port, listen, block string) *Nginx {
 http {
   access_log access.log; sendfile on;
   client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
-  limit_req_zone $binary_remote_addr zone=throttle:1m rate=20r/s;
+  limit_req_zone $binary_remote_addr zone=throttle:1m rate=10r/s;
   server {
     listen %s %s;
     %s
@@ -57,7 +57,7 @@ http {
 }
 
 // Files returns the lines of an nginx that serves the files of a folder: at / with ranges, at /whole/ without, at /private/
-// to who logs in as User, at /slow/ with 8 MiB a second for each connection, and at /throttled/ with 20 requests a second and
+// to who logs in as User, at /slow/ with 8 MiB a second for each connection, and at /throttled/ with 10 requests a second and
 // S3's words for those that are too many.
 func Files(t testing.TB, folder string) string {
 	t.Helper()
@@ -73,7 +73,7 @@ func Files(t testing.TB, folder string) string {
 `, folder, passwords, throttled, slowDown)
 }
 
-// Throttle returns the lines of an nginx in front of the S3 server at upstream ("127.0.0.1:9000") that answers 20 requests a
+// Throttle returns the lines of an nginx in front of the S3 server at upstream ("127.0.0.1:9000") that answers 10 requests a
 // second. Signatures hold, because the Host passes.
 func Throttle(upstream string) string {
 	return fmt.Sprintf(`
