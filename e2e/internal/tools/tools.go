@@ -249,3 +249,11 @@ func moduleRoot() (string, error) {
 		dir = parent
 	}
 }
+
+// Run runs a program of every Debian to its end; the test fails when it fails.
+func Run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if output, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, output)
+	}
+}
