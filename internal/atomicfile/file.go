@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/slipway-init/slipway/internal/filetree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -19,6 +20,7 @@ type File struct {
 	attributes Attributes
 	file       *os.File
 	temporary  string // the name of file in dir; "" once it is renamed or removed
+	lasting    bool   // a later run finds it
 }
 
 // Create begins a new file that Commit will put at path. Until then it has the mode 0600. The caller must call Abort,
@@ -40,8 +42,8 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 }
 
 func (t *target) create(env *step.Env, a Attributes) (*File, error) {
-	t.sweep()
-	file, temporary, err := t.temporary()
+	sibling.Sweep(t.dir, t.name)
+	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
 	}
