@@ -21,6 +21,7 @@ type DNS struct {
 	mu        sync.Mutex
 	addresses map[string][]netip.Addr
 	failing   bool
+	failed    int // queries
 }
 
 // StartDNS starts a DNS server that knows no name.
@@ -62,6 +63,14 @@ func (d *DNS) Set(name string, addresses ...string) {
 	}
 }
 
+// Failed returns how many queries were answered with SERVFAIL. A look at a name is two of them, one for each family of
+// addresses.
+func (d *DNS) Failed() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
 // Fail makes the server answer SERVFAIL to everything, or not.
 func (d *DNS) Fail(failing bool) {
 	d.mu.Lock()
@@ -95,6 +104,7 @@ func (d *DNS) answer(query []byte) ([]byte, bool) {
 	known := d.addresses[question.Name.String()]
 	switch {
 	case d.failing:
+		d.failed++
 		m.RCode = dnsmessage.RCodeServerFailure
 	case len(known) == 0:
 		m.RCode = dnsmessage.RCodeNameError
