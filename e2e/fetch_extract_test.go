@@ -108,7 +108,7 @@ func TestFetchExtracts(t *testing.T) {
 				tree := filepath.Join(parent, "tree")
 				fetch := o.fetch(o.addr, name, tree, "--extract", "--sha256", digest(archive))
 				expect(t, fetch.Run(t), 0)
-				if got, want := names(t, tree), []string{"app", "app/big", "app/empty", "app/run.sh"}; !slices.Equal(got, want) {
+				if got, want := fetched(t, tree), []string{"app", "app/big", "app/empty", "app/run.sh"}; !slices.Equal(got, want) {
 					t.Errorf("got %q, want %q", got, want)
 				}
 				holds(t, filepath.Join(tree, "app/big"), big)

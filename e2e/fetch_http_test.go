@@ -46,7 +46,7 @@ func TestHTTPFetch(t *testing.T) {
 		{"who are you", "private/object", nil, 77, "401", nil},
 		{"wrong password", "private/object", []string{"--username", servers.User, "--password-file", filepath.Join(secrets, "wrong")}, 77, "401", nil},
 		{"right password", "private/object", []string{"--username", servers.User, "--password-file", filepath.Join(secrets, "right")}, 0, "", content},
-		{"header", "private/object", []string{"--header", "Authorization=env:BASIC"}, 0, "", content},
+		{"header", "private/object", []string{"--header-from", "Authorization=env:BASIC"}, 0, "", content},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +81,7 @@ func TestHTTPFetchOverTLS(t *testing.T) {
 	n := servers.StartNginx(t, "ssl", fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s;", pair.Certificate, pair.Key)+servers.Files(t, folder))
 	dest := filepath.Join(t.TempDir(), "object")
 	fetch := []string{"http-fetch", "https://" + n.Addr + "/object", dest, "--retries", "0"}
-	expect(t, slipway.Run(t, fetch...), 69, "certificate")
+	expect(t, slipway.Run(t, fetch...), 77, "certificate")
 	absent(t, dest)
 	expect(t, slipway.Run(t, append(fetch, "--ca-file", authority.File, "--sha256", digest(content))...), 0)
 	holds(t, dest, content)

@@ -120,7 +120,7 @@ func TestFetchOfATreeKilledAtRandomMoments(t *testing.T) {
 			}
 			longest := fetch.Run(t)
 			expect(t, longest, 0)
-			complete := names(t, parent)
+			complete := fetched(t, parent)
 			if n := right(); n != files {
 				t.Fatalf("got %d files, want %d", n, files)
 			}
@@ -147,7 +147,7 @@ func TestFetchOfATreeKilledAtRandomMoments(t *testing.T) {
 				if n := right(); n != files {
 					t.Errorf("after another run there are %d files, want %d", n, files)
 				}
-				if got := names(t, parent); !slices.Equal(got, complete) {
+				if got := fetched(t, parent); !slices.Equal(got, complete) {
 					t.Errorf("after another run: got %q, want %q", got, complete)
 				}
 				if t.Failed() {

@@ -82,7 +82,7 @@ func TestFetchInASmallContainer(t *testing.T) {
 		bucket.Put(t, "small.SHA256SUMS", []byte(sums.String()))
 		dir := filepath.Join(t.TempDir(), "small")
 		confined(t, s3Fetch(gateway, bucket.URL("small/"), dir, "--sha256-file", bucket.URL("small.SHA256SUMS")))
-		if got := len(names(t, dir)); got != 1000 {
+		if got := len(fetched(t, dir)); got != 1000 {
 			t.Errorf("got %d files, want 1,000", got)
 		}
 		for i := range 1000 {
@@ -108,7 +108,7 @@ func TestFetchInASmallContainer(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "tree")
 				c.Args[2] = dir
 				confined(t, c)
-				if got := len(names(t, dir)); got != files+1 {
+				if got := len(fetched(t, dir)); got != files+1 {
 					t.Fatalf("got %d names, want %d", got, files+1)
 				}
 				for i := range files {

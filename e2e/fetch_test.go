@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,10 +118,18 @@ func holds(t *testing.T, path string, want []byte) {
 	t.Errorf("%s: got %d bytes, want %d; the first that differs is at %d", path, len(got), len(want), at)
 }
 
+// fetched returns the paths of all below a folder but the receipts of what was fetched.
+func fetched(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, dir), func(name string) bool {
+		return strings.HasPrefix(filepath.Base(name), ".slipway-") && strings.HasSuffix(name, ".receipt")
+	})
+}
+
 // alone checks that a folder holds these names and nothing else.
 func alone(t *testing.T, dir string, want ...string) {
 	t.Helper()
-	if got := names(t, dir); strings.Join(got, " ") != strings.Join(want, " ") {
+	if got := fetched(t, dir); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("%s: got %q, want %q", dir, got, want)
 	}
 }

@@ -37,8 +37,8 @@ const window = 512
 // Tree fetches many objects into a tree of files below the folder Dest, each of which appears whole. Small ones are fetched
 // side by side, large ones one after the other by several connections each; the manifest, if one is to be written, has
 // them in the order of entries. A file whose digest is right is left as it is, and so is one of which no digest is known
-// if it has the object's size and date.
-func (f *Fetching) Tree(ctx context.Context, entries iter.Seq2[Entry, error]) error {
+// if it has the object's size and date. A prefix without any object that is wanted is NoInput: nobody means that.
+func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[Entry, error]) error {
 	root, err := f.openTree()
 	if err != nil {
 		return err
@@ -53,6 +53,9 @@ func (f *Fetching) Tree(ctx context.Context, entries iter.Seq2[Entry, error]) er
 	group.Go(func() error { return t.collect(ctx) })
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if t.objects.Load() == 0 {
+		return fault.Hint(fault.New(fault.NoInput, "%s has no object that is wanted", prefix), "is the prefix right, and do --include and --exclude leave anything?")
 	}
 	if err := syncTree(root); err != nil {
 		return fault.Output(fmt.Errorf("sync %s: %w", f.Dest, err))

@@ -267,7 +267,7 @@ func (x *exchange) begin(ctx context.Context, answer *Answer) error {
 		x.follower = nil
 	}
 	if x.options.Follow != nil {
-		x.follower = x.options.Follow(ctx)
+		x.follower = x.options.Follow()
 	}
 	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
 		return nil

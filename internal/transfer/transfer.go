@@ -82,7 +82,7 @@ type Options struct {
 	Whole bool
 	// Follow, if not nil, begins to take the object's bytes from first to last, while they arrive. It is called again
 	// when the object is fetched again from its beginning.
-	Follow func(ctx context.Context) Follower
+	Follow func() Follower
 	// Progress, if not nil, is told from time to time how many bytes are there.
 	Progress func(done, total int64)
 	// Memory is what the process and its page cache may use, in bytes; 0 is plenty. The less there is, the nearer to each

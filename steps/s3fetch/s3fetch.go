@@ -171,7 +171,7 @@ func (s *s3Fetch) Run(ctx context.Context, env *step.Env) error {
 		return &object{client: client, url: s.manifest}, err
 	}}
 	if s.parsed.IsPrefix() {
-		return f.Tree(ctx, s.entries(ctx, env, client))
+		return f.Tree(ctx, s.parsed.String(), s.entries(ctx, env, client))
 	}
 	return f.One(ctx, &object{client: client, url: s.parsed}, path.Base(s.parsed.Key))
 }
