@@ -197,11 +197,7 @@ func (d *Dir) Commit(ctx context.Context, r receipt.Receipt) error {
 		return d.failed(err)
 	}
 	r.Synced = !d.attributes.Unsynced
-	err := d.publish(ctx, r)
-	if err != nil {
-		return d.failed(err)
-	}
-	return nil
+	return d.failed(d.publish(ctx, r))
 }
 
 // finish gives the staged tree its owner and mode and makes it durable: what is left is to put it in its place.
@@ -276,10 +272,9 @@ func (d *Dir) Abort(ctx context.Context) {
 		_ = d.place.Close()
 		return
 	}
-	name := d.lock.Name()
-	name = filepath.Base(name)
-	if removeOf(ctx, d.place, name) == nil {
-		_ = d.place.Remove(name)
+	lock := filepath.Base(d.lock.Name())
+	if removeOf(ctx, d.place, lock) == nil {
+		_ = d.place.Remove(lock)
 	}
 	_ = d.lock.Close()
 	_ = d.place.Close()
@@ -288,17 +283,13 @@ func (d *Dir) Abort(ctx context.Context) {
 
 // failed says of which path err is, with the kind of an output's error and with advice.
 func (d *Dir) failed(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	var cause error = err
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		cause = e
-	}
-	told := fault.Output(fmt.Errorf("write %s: %w", d.path, cause))
+	told := fault.Output(fmt.Errorf("write %s: %w", d.path, cause(err)))
 	switch {
 	case errors.Is(err, syscall.ENOENT):
 		return fault.Hint(told, "make the folder above it in an earlier step (mkdir DIR then …), or mount a volume there")
@@ -312,4 +303,12 @@ func (d *Dir) failed(err error) error {
 			"that may write to it", filepath.Dir(d.path))
 	}
 	return told
+}
+
+// cause returns what the system said, without the operation and hidden names that package os puts before it.
+func cause(err error) error {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e
+	}
+	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,8 +21,9 @@ func env(pairs ...string) *step.Env {
 		values[pairs[i]] = pairs[i+1]
 	}
 	return &step.Env{
-		Getenv: func(name string) string { return values[name] },
-		HTTP:   &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Getenv: func(name string) string { return values[name] }, Environ: func() []string { return []string{"PATH=" + os.Getenv("PATH")} },
+		HTTP: &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Exec: func(_ context.Context, cmd *exec.Cmd) error { return cmd.Run() },
 	}
 }
 
@@ -28,12 +31,18 @@ func open(o aws.Options, pairs ...string) (*aws.Identity, error) { return aws.Op
 
 // sign returns the header of a question to STS.
 func sign(i *aws.Identity) (http.Header, error) {
+	request, err := signed(i)
+	return request.Header, err
+}
+
+// signed returns a question to STS.
+func signed(i *aws.Identity) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+i.Host(aws.STS)+"/", nil)
 	if err != nil {
 		return nil, err
 	}
 	err = i.Sign(context.Background(), request, aws.STS, []byte("Action=GetCallerIdentity&Version=2011-06-15"))
-	return request.Header, err
+	return request, err
 }
 
 func TestSignaturesNameTheRegion(t *testing.T) {

@@ -48,6 +48,7 @@ type Options struct {
 	sha256File  string
 	writeSHA256 bool
 	extract     extraction
+	limits      archive.Limits
 	strip       int
 	include     []string
 	exclude     []string
@@ -76,6 +77,7 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.writeSHA256, "write-sha256", false, "write the digest too, as sha256sum would: to DEST.sha256, or to SHA256SUMS in the folder")
 	flags.Var(&o.extract, "extract", "unpack the object into the folder DEST: auto, tar, tar.gz, tar.zst, tar.bz2, zip")
 	flags.Lookup("extract").NoOptDefVal = string(archive.Auto)
+	flags.Var(&o.limits, archive.LimitsOption, "what an archive may unpack to, such as bytes=20Gi,entries=2000000,ratio=1000")
 	flags.IntVar(&o.strip, "strip-components", 0, "leading folders to leave out of the names in an archive")
 	flags.StringSliceVar(&o.include, "include", nil, "take only what matches one of these patterns")
 	flags.StringSliceVar(&o.exclude, "exclude", nil, "leave out what matches one of these patterns")
@@ -103,6 +105,8 @@ func (o *Options) Effects(many bool) ([]step.Effect, error) {
 		wrong("--include and --exclude choose among the objects below a prefix or the files of an archive, and there is but one object")
 	case o.strip != 0 && !extracts:
 		wrong("--strip-components is for --extract")
+	case o.limits != (archive.Limits{}) && !extracts:
+		wrong("--%s is for --extract", archive.LimitsOption)
 	case o.strip < 0:
 		wrong("--strip-components %d is below 0", o.strip)
 	case o.force && !extracts:
@@ -223,6 +227,7 @@ func (f *Fetching) tell(o outcome) {
 	output("verified", strconv.FormatBool(o.proven))
 	output("requests", strconv.FormatInt(o.Requests, 10))
 	output("connections", strconv.Itoa(o.Most))
+	output("rate", strconv.FormatInt(o.Rate(), 10)) // bytes a second
 	if o.Continued > 0 {
 		output("continued", strconv.FormatInt(o.Continued, 10))
 	}

@@ -45,7 +45,7 @@ func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[En
 	}
 	defer root.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	t := &tree{Fetching: f, root: root, work: make(chan *leaf), order: make(chan *leaf, window)}
+	t := &tree{Fetching: f, root: root, work: make(chan *leaf), order: make(chan *leaf, window), options: f.transferred()}
 	group.Go(func() error { return t.list(ctx, entries) })
 	for range f.connections {
 		group.Go(func() error { return t.fetchAll(ctx) })
@@ -100,6 +100,7 @@ type tree struct {
 	order chan *leaf
 	large sync.Mutex // held for an object that takes all connections
 
+	options transfer.Options
 	objects, skipped, unproven, bytes, fetched atomic.Int64
 }
 
@@ -192,7 +193,7 @@ func (t *tree) fetch(ctx context.Context, l *leaf) error {
 
 // transfer brings one object to its place.
 func (t *tree) transfer(ctx context.Context, l *leaf, want []byte, a atomicfile.Attributes) (transfer.Result, error) {
-	o := t.transferred()
+	o := t.options
 	o.SHA256, o.Progress = want, nil
 	open := transfer.Open
 	if l.Size <= transfer.Small {

@@ -92,7 +92,7 @@ type unpacking struct {
 
 func (u *unpacking) options() archive.Options {
 	f := u.fetching
-	return archive.Options{Format: u.format, Strip: f.strip, Filter: f.filter}
+	return archive.Options{Format: u.format, Strip: f.strip, Filter: f.filter, Limits: f.limits}
 }
 
 // begin makes a new directory and starts to unpack into it.

@@ -236,7 +236,7 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 			return watch.cause(io.ErrUnexpectedEOF)
 		case err == io.EOF:
 			x.result.Size = pos
-			return x.file.Truncate(pos)
+			return x.cut(pos)
 		case err != nil:
 			return watch.cause(err)
 		}
@@ -251,12 +251,20 @@ func bufferFor(size int64) int64 {
 	return min(chunk, size+1)
 }
 
-// room empties the file and gives it room for size bytes, if that is known.
+// room empties the file, if anything is in it, and gives it room for size bytes, if that is known and much.
 func (x *exchange) room(size int64) error {
-	if err := x.file.Truncate(0); err != nil || size <= firstPart {
+	if err := x.cut(0); err != nil || size <= firstPart {
 		return err
 	}
 	return x.file.Allocate(size)
+}
+
+// cut takes off what is behind size.
+func (x *exchange) cut(size int64) error {
+	if now, err := x.file.Size(); err != nil || now == size {
+		return err
+	}
+	return x.file.Truncate(size)
 }
 
 // begin prepares what gets the object's bytes from first to last.

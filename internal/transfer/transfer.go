@@ -26,6 +26,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
@@ -115,6 +116,15 @@ type Result struct {
 	Retries   int64 // requests that failed and were made again
 	Stalls    int64 // connections that were given up because they were slow beside the others
 	Most      int   // connections at once
+	Elapsed   time.Duration
+}
+
+// Rate returns how many bytes came in a second, without those of an earlier run.
+func (r Result) Rate() int64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return int64(float64(r.Size-r.Continued) / r.Elapsed.Seconds())
 }
 
 // File is a file that an object is fetched into.
@@ -171,10 +181,11 @@ const versions = 4
 // Fetch fetches the object that source has into f. It returns when every byte is written and proven; Commit publishes it
 // then. An object that is replaced in the middle is fetched again from its beginning. A wrong digest is Data.
 func (f *File) Fetch(ctx context.Context, source Source, o Options) (Result, error) {
-	for n := 1; ; n++ {
+	for n, began := 1, time.Now(); ; n++ {
 		x := &exchange{file: f, source: source, options: o}
 		f.broken = true
 		err := x.run(ctx)
+		x.result.Elapsed = time.Since(began)
 		again := errors.Is(err, ErrChanged)
 		if again && n == versions {
 			return x.result, fault.New(fault.Temporary, "%w, %d times", err, n)

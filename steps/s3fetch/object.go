@@ -84,7 +84,7 @@ func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, 
 			return []transfer.Proof{proof{checksum.Verifier(nil)}}, nil
 		}
 		options.IfMatch = ""
-		sizes, err := o.client.PartSizes(ctx, o.url.Key, got.Size, checksum.Parts, options)
+		sizes, err := o.partSizes(ctx, got.Size, checksum.Parts, options)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the sizes of the parts: %w", told(err))
 		}
@@ -93,6 +93,21 @@ func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, 
 		}
 	}
 	return nil, nil
+}
+
+// partSizes returns the sizes of the parts of a composite checksum, nil if nobody can tell. Where they can only be guessed
+// each part is asked for, meanwhile the object arrives; an upload has too many for that only if it is very large, and then
+// its parts are of one size.
+func (o *object) partSizes(ctx context.Context, size int64, parts int, options s3.GetOptions) ([]int64, error) {
+	guessed, certain, err := o.client.PartSizes(ctx, o.url.Key, size, parts, options)
+	if err != nil || certain || guessed == nil {
+		return guessed, err
+	}
+	asked, err := o.client.EachPartSize(ctx, o.url.Key, size, parts, options)
+	if err != nil || asked != nil {
+		return asked, err
+	}
+	return guessed, nil
 }
 
 // proof is an S3 checksum as package transfer wants it.
