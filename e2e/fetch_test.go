@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -103,19 +104,31 @@ func fromNginx(t *testing.T) origin {
 // holds checks the content of a file, without printing it.
 func holds(t *testing.T, path string, want []byte) {
 	t.Helper()
-	got, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	if bytes.Equal(got, want) {
-		return
+	defer f.Close()
+	buffer := make([]byte, 1<<20)
+	for at := 0; ; {
+		n, err := io.ReadFull(f, buffer)
+		if !bytes.Equal(buffer[:n], want[min(at, len(want)):min(at+n, len(want))]) {
+			t.Errorf("%s is not what it should be, from %d on", path, at)
+			return
+		}
+		at += n
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			if at != len(want) {
+				t.Errorf("%s has %d bytes, want %d", path, at, len(want))
+			}
+			return
+		case err != nil:
+			t.Error(err)
+			return
+		}
 	}
-	at := 0
-	for at < min(len(got), len(want)) && got[at] == want[at] {
-		at++
-	}
-	t.Errorf("%s: got %d bytes, want %d; the first that differs is at %d", path, len(got), len(want), at)
 }
 
 // fetched returns the paths of all below a folder but the receipts of what was fetched.

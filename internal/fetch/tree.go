@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/intree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/transfer"
 )
@@ -100,7 +101,7 @@ type tree struct {
 	order chan *leaf
 	large sync.Mutex // held for an object that takes all connections
 
-	options transfer.Options
+	options                                    transfer.Options
 	objects, skipped, unproven, bytes, fetched atomic.Int64
 }
 
@@ -115,6 +116,7 @@ type leaf struct {
 func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error {
 	defer close(t.work)
 	defer close(t.order)
+	litter := make(map[string]sibling.Litter)
 	for e, err := range entries {
 		if err != nil {
 			return err
@@ -132,6 +134,7 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 		if !t.filter.Match(name) {
 			continue
 		}
+		t.sweep(name, litter)
 		l := &leaf{Entry: e, done: make(chan struct{})}
 		for _, queue := range []chan *leaf{t.order, t.work} {
 			select {
@@ -142,6 +145,29 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 		}
 	}
 	return nil
+}
+
+// sweep removes what killed runs left beside a file, of whose directory litter knows the rest from the first time on.
+func (t *tree) sweep(name string, litter map[string]sibling.Litter) {
+	folder, base := path.Split(name)
+	folder = path.Clean(folder)
+	known, ok := litter[folder]
+	if ok && !known.Of(base) {
+		return
+	}
+	dir, err := t.root.OpenRoot(folder)
+	if err != nil {
+		litter[folder] = nil // it is not there yet
+		return
+	}
+	defer dir.Close()
+	if !ok {
+		known = sibling.FindLitter(dir)
+		litter[folder] = known
+	}
+	if known.Of(base) {
+		sibling.Sweep(dir, base)
+	}
 }
 
 // fetchAll fetches objects until there are no more.

@@ -19,6 +19,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"strings"
 	"syscall"
@@ -124,21 +125,52 @@ func Sweep(dir *os.Root, name string) {
 
 // Temporaries returns the names of the temporary siblings in dir of the target of that name.
 func Temporaries(dir *os.Root, name string) []string {
-	d, err := dir.Open(".")
-	if err != nil {
-		return nil
-	}
-	defer d.Close()
 	var found []string
-	for {
-		names, err := d.Readdirnames(batch)
-		for _, n := range names {
-			if strings.HasPrefix(n, temporaries(name)) {
-				found = append(found, n)
-			}
+	for n := range names(dir) {
+		if strings.HasPrefix(n, temporaries(name)) {
+			found = append(found, n)
 		}
+	}
+	return found
+}
+
+// Litter is the targets in one directory that have temporary siblings. For many targets it is much less to ask it than to
+// sweep for each of them.
+type Litter map[string]bool
+
+// FindLitter reads the directory once.
+func FindLitter(dir *os.Root) Litter {
+	found := make(Litter)
+	length := len(temporaries(""))
+	for n := range names(dir) {
+		if strings.HasPrefix(n, Mark) && len(n) > length && n[length-1] == '-' {
+			found[n[:length]] = true
+		}
+	}
+	return found
+}
+
+// Of reports whether the target of that name has temporary siblings.
+func (l Litter) Of(name string) bool { return l[temporaries(name)] }
+
+// names yields the names in dir, as far as they may be listed.
+func names(dir *os.Root) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		d, err := dir.Open(".")
 		if err != nil {
-			return found
+			return
+		}
+		defer d.Close()
+		for {
+			names, err := d.Readdirnames(batch)
+			for _, n := range names {
+				if !yield(n) {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
 		}
 	}
 }
