@@ -152,7 +152,7 @@ func hash(ctx context.Context, r io.Reader, name string) (int64, []byte, error) 
 		size += int64(n)
 		switch {
 		case ctx.Err() != nil:
-			return 0, nil, context.Cause(ctx)
+			return 0, nil, ctx.Err()
 		case err == io.EOF:
 			return size, sum.Sum(nil), nil
 		case err != nil:

@@ -140,7 +140,7 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 			select {
 			case queue <- l:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return ctx.Err()
 			}
 		}
 	}
@@ -174,7 +174,7 @@ func (t *tree) sweep(name string, litter map[string]sibling.Litter) {
 func (t *tree) fetchAll(ctx context.Context) error {
 	for l := range t.work {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := t.fetch(ctx, l); err != nil {
 			return err
@@ -323,14 +323,14 @@ func (t *tree) collect(ctx context.Context) error {
 		select {
 		case <-l.done:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := write(l); err != nil {
 			return err
 		}
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	return finish()
 }

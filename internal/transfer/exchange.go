@@ -53,6 +53,7 @@ func (x *exchange) run(ctx context.Context) error {
 		}
 	}
 	if err == nil {
+		x.progress()
 		err = x.prove()
 	}
 	return err
@@ -167,7 +168,6 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 		most = defaultConnections
 	}
 	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
-	x.file.broken = false
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()
 	if first != nil {
@@ -280,9 +280,10 @@ func (x *exchange) begin(ctx context.Context, answer *Answer) error {
 	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
 		return nil
 	}
-	var err error
-	x.proofs, err = answer.Proofs(ctx)
-	return err
+	return x.file.env.Retry(ctx, "proof", func(ctx context.Context) (err error) {
+		x.proofs, err = answer.Proofs(ctx)
+		return x.explain(err)
+	})
 }
 
 // digest gives the object's next bytes to all that want them.
@@ -313,11 +314,11 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 	for pos < x.result.Size {
 		to := x.schedule.follow(pos)
 		if to == pos {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		for pos < to {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			p := buffer[:min(chunk, to-pos)]
 			if _, err := x.file.ReadAt(p, pos); err != nil {

@@ -139,6 +139,7 @@ func (g *governor) look(now time.Time) {
 	if g.schedule != nil {
 		g.compare(now)
 		g.adapt(now)
+		g.schedule.look()
 	}
 }
 

@@ -183,16 +183,13 @@ const versions = 4
 func (f *File) Fetch(ctx context.Context, source Source, o Options) (Result, error) {
 	for n, began := 1, time.Now(); ; n++ {
 		x := &exchange{file: f, source: source, options: o}
-		f.broken = true
 		err := x.run(ctx)
 		x.result.Elapsed = time.Since(began)
 		again := errors.Is(err, ErrChanged)
 		if again && n == versions {
 			return x.result, fault.New(fault.Temporary, "%w, %d times", err, n)
 		}
-		if err == nil || x.journal == nil || !fault.KindOf(err).Transient() {
-			f.broken = true
-		}
+		f.broken = err == nil || x.journal == nil || ctx.Err() == nil && !fault.KindOf(err).Transient()
 		// What was continued may be what is wrong.
 		if !again && (fault.KindOf(err) != fault.Data || x.result.Continued == 0) {
 			return x.result, err

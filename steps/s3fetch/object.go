@@ -28,6 +28,10 @@ func (o *object) String() string { return o.url.String() }
 // Get implements transfer.Source. A version is the object's id in a bucket that has versions, and else its ETag.
 func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
 	got, err := o.client.Get(ctx, o.url.Key, o.options(r, version))
+	if errors.Is(err, s3.ErrRange) && r.Offset == 0 {
+		// An empty object has no first byte.
+		got, err = o.client.Get(ctx, o.url.Key, o.options(transfer.Range{}, version))
+	}
 	if err != nil {
 		return nil, told(err)
 	}
