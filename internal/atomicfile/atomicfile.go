@@ -94,7 +94,9 @@ func Mend(env *step.Env, path string, a Attributes) (changed bool, err error) {
 
 // mend gives the target, whose content is right, its owner and mode where they differ.
 func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	sibling.Sweep(t.dir, t.name)
+	if !a.Unswept {
+		sibling.Sweep(t.dir, t.name)
+	}
 	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
 	return changed, fault.Output(err)
 }

@@ -84,7 +84,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 	header := response.Header
 	e := &Error{
 		Operation: q.operation, Object: c.name(q.name()), Status: response.StatusCode, RequestID: header.Get("X-Amz-Request-Id"),
-		RetryAfter: retryAfter(header.Get("Retry-After")), Size: -1,
+		RetryAfter: httpx.RetryAfter(header.Get("Retry-After")), Size: -1,
 		head: q.method == http.MethodHead, region: header.Get("X-Amz-Bucket-Region"), endpoint: header.Get("Location"),
 		class: header.Get("X-Amz-Storage-Class"), deleted: header.Get("X-Amz-Delete-Marker") == "true",
 	}
@@ -131,17 +131,6 @@ func (e *Error) read(body []byte) {
 // line returns text as a word of an error.
 func line(text string) string {
 	return strings.TrimPrefix(httpx.Says([]byte(text)), ": ")
-}
-
-// retryAfter parses the header of that name, which has seconds or a date. No more than an hour is believed.
-func retryAfter(text string) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		d = time.Until(at)
-	}
-	return min(max(d, 0), time.Hour)
 }
 
 // elsewhere reports whether the bucket is in another region.

@@ -19,7 +19,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"iter"
 	"os"
 	"strings"
 	"syscall"
@@ -125,58 +124,47 @@ func Sweep(dir *os.Root, name string) {
 
 // Temporaries returns the names of the temporary siblings in dir of the target of that name.
 func Temporaries(dir *os.Root, name string) []string {
+	d, err := dir.Open(".")
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
 	var found []string
-	for n := range names(dir) {
-		if strings.HasPrefix(n, temporaries(name)) {
-			found = append(found, n)
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, n := range names {
+			if strings.HasPrefix(n, temporaries(name)) {
+				found = append(found, n)
+			}
 		}
-	}
-	return found
-}
-
-// Litter is the targets in one directory that have temporary siblings. For many targets it is much less to ask it than to
-// sweep for each of them.
-type Litter map[string]bool
-
-// FindLitter reads the directory once.
-func FindLitter(dir *os.Root) Litter {
-	found := make(Litter)
-	length := len(temporaries(""))
-	for n := range names(dir) {
-		if strings.HasPrefix(n, Mark) && len(n) > length && n[length-1] == '-' {
-			found[n[:length]] = true
-		}
-	}
-	return found
-}
-
-// Of reports whether the target of that name has temporary siblings.
-func (l Litter) Of(name string) bool { return l[temporaries(name)] }
-
-// names yields the names in dir, as far as they may be listed.
-func names(dir *os.Root) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		d, err := dir.Open(".")
 		if err != nil {
-			return
-		}
-		defer d.Close()
-		for {
-			names, err := d.Readdirnames(batch)
-			for _, n := range names {
-				if !yield(n) {
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
+			return found
 		}
 	}
 }
 
-// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A file whose writer just renames it is no longer there by this name when its lock ends, and no name is
-// used twice.
+// Any reports whether there are temporary siblings in dir of any target at all.
+func Any(dir *os.Root) bool {
+	d, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, name := range names {
+			if rest, ok := strings.CutPrefix(name, Mark); ok && strings.Contains(rest, "-") {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A
+// file whose writer just renames it is no longer there by this name when its lock ends, and no name is used twice.
 func Reclaim(dir *os.Root, temporary string, first func() error) {
 	f, err := dir.OpenFile(temporary, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
 	if errors.Is(err, fs.ErrPermission) {

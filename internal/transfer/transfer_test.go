@@ -240,7 +240,7 @@ func TestFaultsOfTheServer(t *testing.T) {
 			return true
 		}},
 		{name: "403 half-way", kind: fault.Permission, want: "the server answered 403 Forbidden", spoil: func(n int, w http.ResponseWriter, r *http.Request) bool {
-			if n < 3 {
+			if n < 2 {
 				return false
 			}
 			http.Error(w, "no", http.StatusForbidden)
@@ -330,15 +330,14 @@ func TestReplacedHalfWay(t *testing.T) {
 	before, after := content(40<<20, 3), content(41<<20, 4)
 	var s *server
 	s = serve(t, before, func(n int, w http.ResponseWriter, r *http.Request) bool {
-		if n == 4 {
+		if n == 2 {
 			s.replace(after)
-			s.mu.Lock()
-			defer s.mu.Unlock()
 		}
 		return false
 	})
 	path := filepath.Join(t.TempDir(), "object")
-	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{}); err != nil {
+	// One part after the other, so that the replacement falls between two of them.
+	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{Connections: 1}); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, path, after)
@@ -515,6 +514,19 @@ func TestFollowerGetsTheBytesInOrder(t *testing.T) {
 	}
 }
 
+// TestFollowerOutlivesTheFetch is about one that has work to do yet when the last byte has come.
+func TestFollowerOutlivesTheFetch(t *testing.T) {
+	for _, size := range []int{0, 1000, 20 << 20} {
+		s := serve(t, content(size, 14), nil)
+		late := func(ctx context.Context) transfer.Follower {
+			return follower{write: func([]byte, int64) error { return ctx.Err() }, close: func(err error) error { return ctx.Err() }, at: new(int64)}
+		}
+		if _, err := fetch(t.Context(), s.object(t), filepath.Join(t.TempDir(), "object"), transfer.Options{Follow: late}); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestFollowersErrorIsTheFetchs(t *testing.T) {
 	full := fault.New(fault.CantCreate, "no room")
 	for _, test := range []struct {
@@ -681,6 +693,37 @@ func TestTheServersOwnProofs(t *testing.T) {
 		if names := list(t, filepath.Dir(path)); len(names) > 0 {
 			t.Errorf("it left %v behind", names)
 		}
+	}
+}
+
+// hesitant is a source whose server tells of its objects when it is asked a second time.
+type hesitant struct {
+	transfer.Source
+	asked *atomic.Int64
+}
+
+func (h hesitant) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
+	answer, err := h.Source.Get(ctx, r, version)
+	if err == nil {
+		answer.Proofs = func(context.Context) ([]transfer.Proof, error) {
+			if h.asked.Add(1) == 1 {
+				return nil, fault.New(fault.Temporary, "slow down")
+			}
+			return nil, nil
+		}
+	}
+	return answer, err
+}
+
+func TestProofsAreAskedForAgain(t *testing.T) {
+	for _, size := range []int{1000, 20 << 20} {
+		want := content(size, 15)
+		s := serve(t, want, nil)
+		path := filepath.Join(t.TempDir(), "object")
+		if _, err := fetch(t.Context(), hesitant{s.object(t), new(atomic.Int64)}, path, transfer.Options{}); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		holds(t, path, want)
 	}
 }
 

@@ -53,12 +53,15 @@ func (o *object) options(r transfer.Range, version string) s3.GetOptions {
 }
 
 // versionOf returns what tells an object's versions from each other. In a bucket without versions, or where they are
-// suspended, that is the ETag.
+// suspended, that is the ETag, if it has the quotes of one that If-Match takes.
 func versionOf(o *s3.Object) string {
 	if o.VersionID != "" && o.VersionID != "null" {
 		return o.VersionID
 	}
-	return o.ETag
+	if strings.HasPrefix(o.ETag, `"`) {
+		return o.ETag
+	}
+	return ""
 }
 
 // told returns err in the words of package transfer.
