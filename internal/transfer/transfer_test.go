@@ -514,19 +514,6 @@ func TestFollowerGetsTheBytesInOrder(t *testing.T) {
 	}
 }
 
-// TestFollowerOutlivesTheFetch is about one that has work to do yet when the last byte has come.
-func TestFollowerOutlivesTheFetch(t *testing.T) {
-	for _, size := range []int{0, 1000, 20 << 20} {
-		s := serve(t, content(size, 14), nil)
-		late := func(ctx context.Context) transfer.Follower {
-			return follower{write: func([]byte, int64) error { return ctx.Err() }, close: func(err error) error { return ctx.Err() }, at: new(int64)}
-		}
-		if _, err := fetch(t.Context(), s.object(t), filepath.Join(t.TempDir(), "object"), transfer.Options{Follow: late}); err != nil {
-			t.Errorf("%d bytes: %v", size, err)
-		}
-	}
-}
-
 func TestFollowersErrorIsTheFetchs(t *testing.T) {
 	full := fault.New(fault.CantCreate, "no room")
 	for _, test := range []struct {
