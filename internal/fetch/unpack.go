@@ -61,7 +61,7 @@ func (f *Fetching) unpack(ctx context.Context, object Object, dest string, want 
 	defer u.abort(ctx)
 	o := f.transferred()
 	o.SHA256 = want
-	o.Follow = func(ctx context.Context) transfer.Follower { return u.begin(ctx) }
+	o.Follow = func() transfer.Follower { return u.begin(ctx) }
 	result, err := packed.Fetch(ctx, object, o)
 	if err != nil {
 		return err

@@ -34,18 +34,12 @@ type exchange struct {
 	proofs   []Proof
 	follower Follower
 
-	newFollower func() Follower // nil is none
-
 	received, requests, retries, stalls atomic.Int64
 	continued, total                    atomic.Int64 // for progress
 }
 
 // run fetches and proves the object.
 func (x *exchange) run(ctx context.Context) error {
-	if begin := x.options.Follow; begin != nil {
-		// It may have work to do when all is fetched, and the fetch's own context is over.
-		x.newFollower = func() Follower { return begin(ctx) }
-	}
 	group, inner := errgroup.WithContext(ctx)
 	x.governor = newGovernor(x)
 	done := make(chan struct{})
@@ -281,8 +275,8 @@ func (x *exchange) begin() {
 		_ = x.follower.Close(errors.New("it begins again"))
 		x.follower = nil
 	}
-	if x.newFollower != nil {
-		x.follower = x.newFollower()
+	if x.options.Follow != nil {
+		x.follower = x.options.Follow()
 	}
 }
 

@@ -82,8 +82,9 @@ type Options struct {
 	// Whole asks for the whole object at once, which is known to be Small.
 	Whole bool
 	// Follow, if not nil, begins to take the object's bytes from first to last, while they arrive. It is called again
-	// when the object is fetched again from its beginning.
-	Follow func(ctx context.Context) Follower
+	// when the object is fetched again from its beginning. It may have work to do when all is fetched, and the fetch's own
+	// contexts are over.
+	Follow func() Follower
 	// Progress, if not nil, is told from time to time how many bytes are there.
 	Progress func(done, total int64)
 	// Memory is what the process and its page cache may use, in bytes; 0 is plenty. The less there is, the nearer to each

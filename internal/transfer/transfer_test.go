@@ -451,7 +451,7 @@ func TestWholeButUnpublishedIsFetchedFromDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := func(ctx context.Context) transfer.Follower {
+	last := func() transfer.Follower {
 		return follower{write: func(p []byte, at int64) error {
 			if at+int64(len(p)) == int64(len(want)) {
 				cancel()
@@ -499,7 +499,7 @@ func TestFollowerGetsTheBytesInOrder(t *testing.T) {
 	s := serve(t, want, nil)
 	var got bytes.Buffer
 	ended := errors.New("not ended")
-	follow := func(context.Context) transfer.Follower {
+	follow := func() transfer.Follower {
 		return follower{
 			write: func(p []byte, _ int64) error { got.Write(p); return nil },
 			close: func(err error) error { ended = err; return nil },
@@ -511,19 +511,6 @@ func TestFollowerGetsTheBytesInOrder(t *testing.T) {
 	}
 	if !bytes.Equal(got.Bytes(), want) || ended != nil {
 		t.Errorf("the follower got %d bytes of %d, or others, and the end %v", got.Len(), len(want), ended)
-	}
-}
-
-// TestFollowerOutlivesTheFetch is about one that has work to do yet when the last byte has come.
-func TestFollowerOutlivesTheFetch(t *testing.T) {
-	for _, size := range []int{0, 1000, 20 << 20} {
-		s := serve(t, content(size, 14), nil)
-		late := func(ctx context.Context) transfer.Follower {
-			return follower{write: func([]byte, int64) error { return ctx.Err() }, close: func(err error) error { return ctx.Err() }, at: new(int64)}
-		}
-		if _, err := fetch(t.Context(), s.object(t), filepath.Join(t.TempDir(), "object"), transfer.Options{Follow: late}); err != nil {
-			t.Errorf("%d bytes: %v", size, err)
-		}
 	}
 }
 
@@ -550,7 +537,7 @@ func TestFollowersErrorIsTheFetchs(t *testing.T) {
 			s := serve(t, content(50<<20, 9), nil)
 			test.follower.at = new(int64)
 			_, err := fetch(t.Context(), s.object(t), filepath.Join(t.TempDir(), "object"), transfer.Options{
-				Follow: func(context.Context) transfer.Follower { return test.follower },
+				Follow: func() transfer.Follower { return test.follower },
 			})
 			if !errors.Is(err, full) {
 				t.Errorf("got %v, want %v", err, full)
