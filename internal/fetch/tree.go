@@ -238,7 +238,7 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 		return false, nil
 	}
 	if want != nil || t.writeSHA256 {
-		got, err := t.hash(ctx, l.Name)
+		got, err := t.hash(ctx, l)
 		if err != nil || want != nil && string(got) != string(want) {
 			return false, err
 		}
@@ -249,13 +249,13 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 }
 
 // hash returns the SHA-256 of a file that is there.
-func (t *tree) hash(ctx context.Context, name string) ([]byte, error) {
-	file, err := t.root.Open(name)
+func (t *tree) hash(ctx context.Context, l *leaf) ([]byte, error) {
+	file, err := t.root.Open(l.Name)
 	if err != nil {
 		return nil, nil // it cannot be read: perhaps it can be replaced
 	}
 	defer file.Close()
-	_, digest, err := hash(ctx, file, name)
+	_, digest, err := hash(ctx, file, l.Size, l.Name)
 	return digest, err
 }
 
