@@ -31,7 +31,7 @@ func Do(client *http.Client, request *http.Request, limit int64) (int, []byte, e
 }
 
 // Unanswered returns the error of a request that got no answer, as http.Client gives it, without the URL at its front: the
-// query may say more than an error should.
+// query may say more than an error should. What is no HTTP, or TLS where there is none, is Unavailable or Data.
 func Unanswered(request *http.Request, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
@@ -39,7 +39,14 @@ func Unanswered(request *http.Request, err error) error {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return err // it names the address
 	}
-	return fmt.Errorf("ask %s: %w", request.URL.Host, err)
+	err = fmt.Errorf("ask %s: %w", request.URL.Host, err)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fault.Hint(fault.As(fault.Data, err), "the server speaks HTTP without TLS: write http:// if that is meant")
+	case fault.KindOf(err) == fault.Internal:
+		return fault.As(fault.Unavailable, err)
+	}
+	return err
 }
 
 // StatusKind returns the kind of a refusal by HTTP's status.
