@@ -90,6 +90,9 @@ var errUntold = errors.New("the server does not tell the parts")
 func (c *Client) part(ctx context.Context, key string, size int64, parts, n int, o GetOptions) (*Object, error) {
 	o.Part, o.Offset, o.Length = n, 0, 0
 	part, err := c.Head(ctx, key, o)
+	if errors.Is(err, ErrRange) { // there is no such part
+		return nil, nil
+	}
 	if err != nil || part.Size != size || part.Length <= 0 || (part.Parts != 0 && part.Parts != parts) {
 		return nil, err
 	}
