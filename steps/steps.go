@@ -6,9 +6,11 @@ import (
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
+	"github.com/slipway-init/slipway/steps/httpfetch"
 	"github.com/slipway-init/slipway/steps/install"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
+	"github.com/slipway-init/slipway/steps/s3fetch"
 	"github.com/slipway-init/slipway/steps/touch"
 	"github.com/slipway-init/slipway/steps/vaultrender"
 	"github.com/slipway-init/slipway/steps/waitfor"
@@ -26,6 +28,8 @@ func All() []step.Kind {
 		writefile.Kind,
 		render.Kind,
 		vaultrender.Kind,
+		s3fetch.Kind,
+		httpfetch.Kind,
 		exec.Kind,
 		install.Kind,
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/slipway-init/slipway/internal/memory"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +32,11 @@ func TestScripts(t *testing.T) {
 func TestMemoryIsBoundedUnlessTheEnvironmentBoundsIt(t *testing.T) {
 	before := debug.SetMemoryLimit(1 << 40)
 	defer debug.SetMemoryLimit(before)
-	for variable, want := range map[string]int64{"2TiB": 1 << 40, "": softLimit} {
+	bound := int64(softLimit)
+	if container, ok := memory.Limit(); ok {
+		bound = container / 4 * 3
+	}
+	for variable, want := range map[string]int64{"2TiB": 1 << 40, "": bound} {
 		debug.SetMemoryLimit(1 << 40)
 		t.Setenv("GOMEMLIMIT", variable)
 		boundMemory()

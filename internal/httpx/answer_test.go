@@ -57,7 +57,7 @@ func TestNoAnswerHasAKindAndNoQuery(t *testing.T) {
 		url  string
 		want fault.Kind
 	}{
-		{"http://" + talker(t, "220 ready\r\n"), fault.Unavailable},
+		{"http://" + talker(t, "220 ready\r\n"), fault.IO},
 		{"https://" + talker(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), fault.Data},
 		{"http://" + talker(t, ""), fault.IO},
 		{"http://127.0.0.1:1", fault.Unavailable},

@@ -86,7 +86,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 	header := response.Header
 	e := &Error{
 		Operation: q.operation, Object: c.name(q.name()), Status: response.StatusCode, RequestID: header.Get("X-Amz-Request-Id"),
-		RetryAfter: retryAfter(header.Get("Retry-After")), Size: -1,
+		RetryAfter: httpx.RetryAfter(header.Get("Retry-After")), Size: -1,
 		head: q.method == http.MethodHead, region: header.Get("X-Amz-Bucket-Region"), endpoint: header.Get("Location"),
 		class: header.Get("X-Amz-Storage-Class"), deleted: header.Get("X-Amz-Delete-Marker") == "true",
 	}
@@ -138,17 +138,6 @@ func line(text string) string {
 	return strings.TrimPrefix(httpx.Says([]byte(text)), ": ")
 }
 
-// retryAfter parses the header of that name, which has seconds or a date. No more than an hour is believed.
-func retryAfter(text string) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		d = time.Until(at)
-	}
-	return min(max(d, 0), time.Hour)
-}
-
 // elsewhere reports whether the bucket is in another region.
 func (e *Error) elsewhere() bool {
 	if e.region == "" {
@@ -193,10 +182,10 @@ func (e *Error) explained(c *Client) error {
 		return hint("look at the bucket's name and at the endpoint")
 	case e.Code == "NoSuchVersion":
 		return hint("that version was deleted for good, or is another object's")
+	case e.Code == "InvalidAccessKeyId", e.Code == "XAdminUserNotFound":
+		return hint("that access key does not exist there: was it deleted, or made for another server?")
 	case e.Status == http.StatusNotFound:
 		return hint("a key is exact, to the letter and the slash; a prefix ends in a slash")
-	case e.Code == "InvalidAccessKeyId":
-		return hint("that access key does not exist there: was it deleted, or made for another server?")
 	case e.Code == "SignatureDoesNotMatch":
 		return hint("the secret key is another one's, or a proxy changes the request on its way")
 	case e.Code == "RequestTimeTooSkewed":
@@ -227,6 +216,7 @@ func (e *Error) kind() fault.Kind {
 		"RequestLimitExceeded", "KMS.ThrottlingException", "RequestThrottled", "BandwidthLimitExceeded":
 		return fault.Temporary
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "AuthorizationHeaderMalformed", "RequestExpired",
+		"XAdminUserNotFound", // Versity's InvalidAccessKeyId, which it calls 404
 		"KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException", "KMS.AccessDeniedException":
 		return fault.Permission
 	case "InvalidObjectState":

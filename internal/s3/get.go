@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 )
 
 // GetOptions say what of an object is read, and of which one. The zero value is the whole of the newest.
@@ -75,11 +76,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == nil || err == io.EOF {
 		return n, err
 	}
-	err = fmt.Errorf("read %s: %w", b.client.name(b.key), err)
-	if fault.KindOf(err) == fault.Internal {
-		err = fault.As(fault.IO, err)
-	}
-	return n, err
+	return n, fmt.Errorf("read %s: %w", b.client.name(b.key), httpx.Garbled(err))
 }
 
 // Head asks what there is to say of an object, without its bytes. The errors are those of Get, but that S3 says less: an
@@ -149,7 +146,7 @@ func objectOf(response *http.Response, o GetOptions) (*Object, error) {
 		return object, nil
 	}
 	text := header.Get("Content-Range")
-	first, last, size, ok := parseContentRange(text)
+	first, last, size, ok := httpx.ContentRange(text)
 	if !ok {
 		return nil, fault.New(fault.Data, "the server answered with a part of the object, and not with which (Content-Range: %s)", printable(text))
 	}
@@ -163,32 +160,4 @@ func objectOf(response *http.Response, o GetOptions) (*Object, error) {
 		return nil, fault.New(fault.Data, "the server answered with %d bytes and calls them bytes %d to %d", response.ContentLength, first, last)
 	}
 	return object, nil
-}
-
-// parseContentRange parses "bytes FIRST-LAST/SIZE"; an unknown size, a star, is -1.
-func parseContentRange(text string) (first, last, size int64, ok bool) {
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	span, whole, ok := strings.Cut(rest, "/")
-	from, to, dash := strings.Cut(span, "-")
-	if !ok || !dash {
-		return 0, 0, 0, false
-	}
-	size = -1
-	if whole != "*" {
-		if size, ok = number(whole); !ok {
-			return 0, 0, 0, false
-		}
-	}
-	first, firstOK := number(from)
-	last, lastOK := number(to)
-	return first, last, size, firstOK && lastOK && first <= last && (size < 0 || last < size)
-}
-
-// number parses digits alone.
-func number(text string) (int64, bool) {
-	n, err := strconv.ParseUint(text, 10, 63)
-	return int64(n), err == nil && digit(rune(text[0]))
 }
