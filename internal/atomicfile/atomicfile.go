@@ -60,6 +60,7 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 		return false, err
 	}
 	defer t.close()
+	sweep(t.dir, t.prefix())
 	same, err := t.holds(ctx, content)
 	if err != nil {
 		return false, err
@@ -80,7 +81,6 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 
 // mend gives the target, whose content is right, its owner and mode where they differ.
 func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	t.sweep()
 	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
 	return changed, fault.Output(err)
 }

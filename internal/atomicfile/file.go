@@ -31,6 +31,7 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	sweep(t.dir, t.prefix())
 	f, err := t.create(env, a)
 	if err != nil {
 		t.close()
@@ -40,7 +41,6 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 }
 
 func (t *target) create(env *step.Env, a Attributes) (*File, error) {
-	t.sweep()
 	file, temporary, err := t.temporary()
 	if err != nil {
 		return nil, t.failed(err)
@@ -149,6 +149,7 @@ type target struct {
 	path string
 	name string
 	dir  *os.Root
+	lent bool // dir is a set's, which closes it
 }
 
 // open opens the directory of path and refuses what may not be replaced.
@@ -164,7 +165,11 @@ func open(path string) (*target, error) {
 	return &target{path: path, name: filepath.Base(path), dir: dir}, nil
 }
 
-func (t *target) close() { _ = t.dir.Close() }
+func (t *target) close() {
+	if !t.lent {
+		_ = t.dir.Close()
+	}
+}
 
 // failed returns err as explain has it; nil stays nil.
 func (t *target) failed(err error) error {

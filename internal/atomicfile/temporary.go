@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,10 +20,19 @@ const batch = 256
 // attempts is how often a temporary file is created when neighbours keep sweeping it away.
 const attempts = 16
 
+// hidden begins the names of all temporary files.
+const hidden = ".slipway-"
+
+// prefixLength is that of every prefix, in bytes.
+const prefixLength = len(hidden) + 2*digestBytes + len("-")
+
+// digestBytes is how much of the digest of a target's name stands in the names of its temporary files.
+const digestBytes = 8
+
 // prefix begins the names of all temporary files of the target.
 func (t *target) prefix() string {
 	digest := sha256.Sum256([]byte(t.name))
-	return ".slipway-" + hex.EncodeToString(digest[:8]) + "-"
+	return hidden + hex.EncodeToString(digest[:digestBytes]) + "-"
 }
 
 // temporary creates a new file beside the target and locks it.
@@ -54,20 +62,23 @@ func (t *target) has(name string, f *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// sweep removes the temporary files of runs that were killed while they wrote the same target. It does what it can: a
-// directory that may not be listed keeps them.
-func (t *target) sweep() {
-	d, err := t.dir.Open(".")
+// sweep removes the temporary files of runs that were killed while they wrote the targets of those prefixes. It does what
+// it can: a directory that may not be listed keeps them.
+func sweep(dir *os.Root, prefixes ...string) {
+	d, err := dir.Open(".")
 	if err != nil {
 		return
 	}
 	defer d.Close()
-	prefix := t.prefix()
+	known := make(map[string]bool, len(prefixes))
+	for _, prefix := range prefixes {
+		known[prefix] = true
+	}
 	for {
 		names, err := d.Readdirnames(batch)
 		for _, name := range names {
-			if strings.HasPrefix(name, prefix) {
-				t.removeAbandoned(name)
+			if len(name) > prefixLength && known[name[:prefixLength]] {
+				removeAbandoned(dir, name)
 			}
 		}
 		if err != nil {
@@ -78,17 +89,17 @@ func (t *target) sweep() {
 
 // removeAbandoned removes a temporary file that no living process has locked. A file whose writer just renames it is no
 // longer there by this name when its lock ends, and no name is used twice.
-func (t *target) removeAbandoned(name string) {
-	f, err := t.dir.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
+func removeAbandoned(dir *os.Root, name string) {
+	f, err := dir.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
 	if errors.Is(err, fs.ErrPermission) {
-		f, err = t.dir.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // it has its final mode already
+		f, err = dir.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // it has its final mode already
 	}
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	if lock(f) == nil {
-		_ = t.dir.Remove(name)
+		_ = dir.Remove(name)
 	}
 }
 
