@@ -181,7 +181,7 @@ func TestEffects(t *testing.T) {
 		},
 	} {
 		var got []string
-		for _, effect := range lookup.Effects(text) {
+		for _, effect := range lookup.Effects(&template.Engine{Funcs: lookup.Open(context.Background(), nil).Funcs()}, text) {
 			got = append(got, effect.String())
 		}
 		if !slices.Equal(got, want) {

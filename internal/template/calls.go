@@ -144,6 +144,29 @@ func (e *Engine) Arguments(name, text, function string) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
+// Called returns the names of the functions that a template calls, wherever that is, sorted. It does no I/O.
+func (e *Engine) Called(name, text string) ([]string, error) {
+	t, err := e.parse(&rendering{}, name, text)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, one := range t.Templates() {
+		if one.Tree == nil {
+			continue
+		}
+		commands(one.Root, func(c *parse.CommandNode) {
+			for _, arg := range c.Args { // a function without arguments may stand as another one's argument
+				if identifier, ok := arg.(*parse.IdentifierNode); ok {
+					all = append(all, identifier.Ident)
+				}
+			}
+		})
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
 // commands calls visit for every command below a node.
 func commands(node parse.Node, visit func(*parse.CommandNode)) {
 	branch := func(b *parse.BranchNode) {

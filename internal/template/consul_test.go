@@ -101,8 +101,8 @@ func TestFunctionsOfLaterVersions(t *testing.T) {
 func TestConsulTemplateFaults(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{`{{ mustEnv "NONE" }}`, `t.ctmpl:1:3: <mustEnv "NONE">: the environment variable NONE is not set`},
-		{`{{ key "a" }}`, `t.ctmpl:1:3: <key "a">: key is not there: it asks a Consul server, and this is a rendering of Vault's secrets`},
-		{`{{ range service "web" "any" }}{{ end }}`, `t.ctmpl:1:9: <service "web" "any">: service is not there: it asks a Consul server, and this is a rendering of Vault's secrets`},
+		{`{{ nomadVar "a" }}`, `t.ctmpl:1:3: <nomadVar "a">: nomadVar is not there: it asks a Nomad server`},
+		{`{{ range service "web" "any" }}{{ end }}`, `t.ctmpl:1:9: <service "web" "any">: service is not there: of Consul the keys alone are there: key, keyExists, keyOrDefault, ls and tree`},
 		{`{{ "x" | plugin "p" }}`, `t.ctmpl:1:9: <plugin "p">: plugin is not there: it runs a program, which the image does not have; run one with the step exec`},
 		{`{{ with secret "a" }}{{ .Data.data.missing }}{{ end }}`, `t.ctmpl:1:29: <.Data.data.missing>: map has no entry for key "missing"`},
 		{`{{ with secret "a" }}{{ .Data.data.no }}{{ end }}`, `t.ctmpl:1:24: .Data.data.no is nil, or holds a nil`},
@@ -152,6 +152,26 @@ func TestCallsAreThoseThatARenderingIsCertainToMake(t *testing.T) {
 		}
 	}
 	if _, err := agent(t).Calls("t.ctmpl", "{{ nothing }}"); fault.KindOf(err) != fault.Data {
+		t.Errorf("got %v (%v), want a fault of kind %v", err, fault.KindOf(err), fault.Data)
+	}
+}
+
+func TestCalledAreTheFunctionsThatATemplateNames(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want []string
+	}{
+		{`plain key "x"`, nil},
+		{`{{/* key */}}{{ "key" }}{{ .key }}{{ $key := 1 }}`, nil},
+		{`{{ if env "X" }}{{ "x" | toUpper }}{{ else }}{{ (env "Y") | toLower }}{{ end }}`, []string{"env", "toLower", "toUpper"}},
+		{`{{ define "t" }}{{ (secret "a").Data.k }}{{ end }}{{ range $k, $v := parseJSON "{}" }}{{ print scratch.Key timestamp }}{{ end }}`, []string{"parseJSON", "print", "scratch", "secret", "timestamp"}},
+	} {
+		got, err := agent(t).Called("t.ctmpl", test.text)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s\n got %q, %v\nwant %q", test.text, got, err, test.want)
+		}
+	}
+	if _, err := agent(t).Called("t.ctmpl", "{{ nothing }}"); fault.KindOf(err) != fault.Data {
 		t.Errorf("got %v (%v), want a fault of kind %v", err, fault.KindOf(err), fault.Data)
 	}
 }

@@ -96,8 +96,8 @@ func (s *rendering) Effects() ([]step.Effect, error) {
 func (s *rendering) source() ([]step.Effect, error) {
 	switch {
 	case s.inline:
-		engine := template.Engine{Funcs: lookup.Open(context.Background(), nil).Funcs()}
-		return lookup.Effects(s.template), fault.As(fault.Usage, engine.Check(inlined, s.template))
+		engine := &template.Engine{Funcs: lookup.Open(context.Background(), nil).Funcs()}
+		return lookup.Effects(engine, s.template), fault.As(fault.Usage, engine.Check(inlined, s.template))
 	case s.template == "":
 		return nil, fault.New(fault.Usage, "no template is given")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/lookup"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/template"
 	"github.com/slipway-init/slipway/internal/vault"
@@ -31,7 +32,7 @@ type document struct {
 
 // load reads all templates and parses them.
 func (s *rendering) load(env *step.Env) ([]document, error) {
-	engine := newEngine(env, nil)
+	engine := parser(env)
 	var documents []document
 	for _, source := range s.planned {
 		if !s.inline {
@@ -55,10 +56,12 @@ func (s *rendering) load(env *step.Env) ([]document, error) {
 }
 
 // render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
-// a part that a template wants now.
+// a part that a template wants now. What is certain to be wanted is asked for meanwhile.
 func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, documents []document) ([]atomicfile.Entry, error) {
-	s.prefetch(ctx, vaults, documents)
-	r := &run{rendering: s, ctx: ctx, env: env, vaults: vaults, documents: documents}
+	stores := lookup.Open(ctx, env)
+	asked := s.prefetch(ctx, vaults, stores, documents)
+	defer asked()
+	r := &run{rendering: s, ctx: ctx, env: env, vaults: vaults, stores: stores, documents: documents}
 	err := r.all()
 	if r.incomplete {
 		r.anew = true
@@ -67,11 +70,14 @@ func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, d
 	return r.files, err
 }
 
-// prefetch asks for everything that is certain to be wanted, side by side; the session keeps the answers. What fails here
-// fails again, and is told, where it is wanted.
-func (s *rendering) prefetch(ctx context.Context, vaults session, documents []document) {
+// prefetch asks for everything that is certain to be wanted, side by side and in the background; session and stores keep
+// the answers, and whoever wants one that is under way waits for it. What fails here fails again, and is told, where it
+// is wanted. The returned function skips what was not asked for yet and waits for the rest.
+func (s *rendering) prefetch(ctx context.Context, vaults session, stores *lookup.Stores, documents []document) (asked func()) {
 	var wanted []func()
+	var others []template.Call
 	for _, d := range documents {
+		others = append(others, d.calls...)
 		for _, call := range d.calls {
 			switch {
 			case call.Func == readsSecret && len(call.Args) == 1:
@@ -88,11 +94,13 @@ func (s *rendering) prefetch(ctx context.Context, vaults session, documents []do
 	for _, path := range s.secrets {
 		wanted = append(wanted, func() { _, _ = vaults.KV(ctx, path) })
 	}
-	if len(wanted) < 2 {
-		return
-	}
 	var all sync.WaitGroup
-	queue := make(chan func())
+	all.Go(func() { stores.Prefetch(others) })
+	queue := make(chan func(), len(wanted))
+	for _, ask := range wanted {
+		queue <- ask
+	}
+	close(queue)
 	for range min(sideBySide, len(wanted)) {
 		all.Go(func() {
 			for ask := range queue {
@@ -100,11 +108,11 @@ func (s *rendering) prefetch(ctx context.Context, vaults session, documents []do
 			}
 		})
 	}
-	for _, ask := range wanted {
-		queue <- ask
+	return func() {
+		for range queue { // nobody wants them any more
+		}
+		all.Wait()
 	}
-	close(queue)
-	all.Wait()
 }
 
 // parsePath splits a path as templates give it, "secret/app?version=2".
@@ -122,6 +130,7 @@ type run struct {
 	ctx       context.Context
 	env       *step.Env
 	vaults    session
+	stores    *lookup.Stores
 	documents []document
 	anew      bool // take no certificate from the old files
 
@@ -141,7 +150,7 @@ type answer struct {
 // all makes the files of all documents and of the secrets without a template.
 func (r *run) all() error {
 	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
-	engine := newEngine(r.env, r)
+	engine := newEngine(r.env, r, r.stores)
 	for _, d := range r.documents {
 		r.answers = nil
 		content, err := engine.Render(r.ctx, d.name, d.text)

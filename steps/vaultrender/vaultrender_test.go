@@ -453,9 +453,9 @@ func TestFailuresLeaveTheOldFiles(t *testing.T) {
 			fault.Data, `the key "../a-b" is no name of a file`, "take --format json or yaml, or write a template",
 		},
 		{
-			"Consul",
-			steptest.Options{"inline=true", `template={{ key "a" }}`, "dest=/out/a"},
-			fault.Data, `inline template:1:3: <key "a">: key is not there: it asks a Consul server, and this is a rendering of Vault's secrets`, "",
+			"Consul's catalogue",
+			steptest.Options{"inline=true", `template={{ services }}`, "dest=/out/a"},
+			fault.Data, `inline template:1:3: <services>: services is not there: of Consul the keys alone are there: key, keyExists, keyOrDefault, ls and tree`, "",
 		},
 	}
 	for _, test := range tests {
