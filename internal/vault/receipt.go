@@ -47,8 +47,8 @@ type receipt struct {
 // entry is one answer of the server that is worth keeping: a dynamic secret with its lease, or a certificate with its
 // key.
 type entry struct {
-	Key     string    `json:"key"`  // what was asked, see keyOf
-	Path    string    `json:"path"` // for people
+	Key     string    `json:"key"`              // what was asked, see keyOf
+	Path    string    `json:"path"`             // for people
 	Taken   time.Time `json:"taken"`            // when it was asked for
 	Expires time.Time `json:"expires,omitzero"` // zero is never
 	Names   []string  `json:"names,omitempty"`  // of a certificate: what it was asked for with

@@ -77,7 +77,7 @@ type Session struct {
 
 	mu      sync.Mutex // of what follows, and of the grant once the session is open
 	receipt *receipt   // nil without --receipt
-	kept    bool     // by Keep
+	kept    bool       // by Keep
 	used    map[string]bool
 	taken   []string // keys of the entries of this session
 }
