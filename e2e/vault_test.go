@@ -184,6 +184,18 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 	s.Write(t, "auth/jwt/role/web", with(map[string]any{
 		"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub", "bound_subject": "system:serviceaccount:shop:web",
 	}))
+	sts := servers.StartSTS(t, s.authority, cluster)
+	s.Write(t, "sys/auth/aws", map[string]any{"type": "aws"})
+	s.Write(t, "auth/aws/config/client", map[string]any{"sts_endpoint": sts.URL, "iam_server_id_header_value": "vault.example.test"})
+	s.Write(t, "auth/aws/role/web", with(map[string]any{
+		"auth_type": "iam", "bound_iam_principal_arn": "arn:aws:iam::123456789012:role/web", "resolve_aws_unique_ids": false,
+	}))
+	keys := func(role string) []string {
+		id, secret := sts.Key(role)
+		return []string{"AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret}
+	}
+	signing := []string{"--auth", "aws", "--role", "web", "--audience", "vault.example.test"}
+	pod := file("aws-token", cluster.Token(t, "shop", "web", "sts.amazonaws.com"))
 	client := s.authority.Issue(t, "client")
 	s.Write(t, "auth/cert/certs/web", with(map[string]any{"certificate": read(t, s.CA), "allowed_common_names": "client"}))
 	s.Write(t, "auth/userpass/users/web", with(map[string]any{"password": "battery staple"}))
@@ -247,6 +259,20 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 			name:    "userpass with a wrong password",
 			options: []string{"--auth", "userpass", "--username", "web", "--password-from", "env:WRONG"}, env: []string{"WRONG=correct horse"},
 			exit: 77, texts: []string{"userpass", "web"},
+		},
+		{name: "aws", options: signing, env: keys("web")},
+		{name: "aws in a region", options: append(signing, "--region", "eu-central-1"), env: keys("web")},
+		{name: "aws for another server", options: append(signing[:4:4], "--audience", "other.example.test"), env: keys("web"), exit: 77, texts: []string{"aws", "web"}},
+		{name: "aws as somebody else", options: signing, env: keys("stranger"), exit: 77, texts: []string{"aws", "web"}},
+		{
+			name: "aws with a wrong key", options: signing, env: append(keys("web"), "AWS_SECRET_ACCESS_KEY=correct horse"),
+			exit: 77, texts: []string{"aws", "web"},
+		},
+		{
+			name: "aws with a service account's token", options: signing, env: []string{
+				"AWS_WEB_IDENTITY_TOKEN_FILE=" + pod, "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/web", "AWS_REGION=eu-central-1",
+				"AWS_ENDPOINT_URL_STS=" + sts.URL, "AWS_CA_BUNDLE=" + s.CA,
+			},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

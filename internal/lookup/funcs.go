@@ -99,13 +99,9 @@ func either[S store.Getter](r *reads[S], key, otherwise string) (string, error) 
 	return "", err
 }
 
-// Effects returns the stores that a template names, without I/O. The engine is the one that is to render it, with Funcs
-// among its functions. A template that cannot be parsed names none.
-func Effects(engine *template.Engine, text string) []step.Effect {
-	called, err := engine.Called("", text)
-	if err != nil {
-		return nil
-	}
+// Effects returns the stores that a template names.
+func Effects(t *template.Template) []step.Effect {
+	called := t.Called()
 	var effects []step.Effect
 	groups := Open(context.Background(), nil).byStore()
 	for _, name := range slices.Sorted(maps.Keys(groups)) {

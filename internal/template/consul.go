@@ -69,8 +69,7 @@ func consul(e *Engine, own Funcs) Funcs {
 
 // consul returns those functions of consul-template that belong to one rendering.
 func (r *rendering) consul() Funcs {
-	scratch := new(Scratch)
-	return Funcs{"executeTemplate": r.executeTemplate, "scratch": func() *Scratch { return scratch }}
+	return Funcs{"executeTemplate": r.executeTemplate, "scratch": func() *Scratch { return &r.scratch }}
 }
 
 // sprig are the functions that take the same arguments as sprig's of the same name, which consul-template has behind

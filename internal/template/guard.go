@@ -22,6 +22,7 @@ type rendering struct {
 	output   output
 	rounds   int
 	depth    int
+	scratch  Scratch
 }
 
 // The names of the guards in the tree. A template that calls them does itself no good and others no harm.
@@ -31,6 +32,11 @@ const (
 	enterGuard = "_enter"
 	leaveGuard = "_leave"
 )
+
+// isGuard reports whether a function is a guard, and not one that the template itself names.
+func isGuard(name string) bool {
+	return name == printGuard || name == roundGuard || name == enterGuard || name == leaveGuard
+}
 
 // guarded returns the functions of all catalogues whose names stand in text, a later one before an earlier one, and the
 // guards. There are so many functions that to guard them all, or to look for each in every text, would cost more than

@@ -23,45 +23,61 @@ const maxOutput = 16 << 20
 // sideBySide is how many secrets are asked for at a time.
 const sideBySide = 8
 
-// document is a template with what can be told of it before it is rendered.
+// document is a template and where its rendering goes.
 type document struct {
 	source
+	parsed *template.Template
 	calls  []template.Call // that it is certain to make
-	toFile []string        // the paths that it may give to writeToFile, where they stand in the template
+}
+
+// run is one attempt to render all documents.
+type run struct {
+	*rendering
+	ctx       context.Context
+	env       *step.Env
+	vaults    session
+	stores    *lookup.Stores
+	documents []document
+	anew      bool // take no certificate from the old files
+
+	files        []atomicfile.Entry
+	toFile       map[string]bool         // those of files, by path, that writeToFile has written
+	certificates map[string]*certificate // by the call that gave them
+	incomplete   bool                    // a certificate from the old files lacks a part
+	answers      []answer                // to the document that is being rendered
+}
+
+// answer is a secret that a template was given.
+type answer struct {
+	path   string
+	secret *vault.Secret
 }
 
 // load reads all templates and parses them.
-func (s *rendering) load(env *step.Env) ([]document, error) {
-	engine := parser(env)
-	var documents []document
-	for _, source := range s.planned {
-		if !s.inline {
-			text, err := template.ReadFile(env, source.name)
+func (r *run) load() error {
+	engine := newEngine(r)
+	for _, source := range r.planned {
+		if !r.inline {
+			text, err := template.ReadFile(r.env, source.name)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			source.text = text
 		}
-		calls, err := engine.Calls(source.name, source.text, readsSecret, issues)
+		parsed, err := engine.Parse(source.name, source.text)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		toFile, err := engine.Arguments(source.name, source.text, writesFile)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, document{source, calls, toFile})
+		r.documents = append(r.documents, document{source, parsed, parsed.Calls(readsSecret, issues)})
 	}
-	return documents, nil
+	return nil
 }
 
 // render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
 // a part that a template wants now. What is certain to be wanted is asked for meanwhile.
-func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, documents []document) ([]atomicfile.Entry, error) {
-	stores := lookup.Open(ctx, env)
-	asked := s.prefetch(ctx, vaults, stores, documents)
+func (r *run) render() ([]atomicfile.Entry, error) {
+	asked := r.prefetch()
 	defer asked()
-	r := &run{rendering: s, ctx: ctx, env: env, vaults: vaults, stores: stores, documents: documents}
 	err := r.all()
 	if r.incomplete {
 		r.anew = true
@@ -73,29 +89,29 @@ func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, d
 // prefetch asks for everything that is certain to be wanted, side by side and in the background; session and stores keep
 // the answers, and whoever wants one that is under way waits for it. What fails here fails again, and is told, where it
 // is wanted. The returned function skips what was not asked for yet and waits for the rest.
-func (s *rendering) prefetch(ctx context.Context, vaults session, stores *lookup.Stores, documents []document) (asked func()) {
+func (r *run) prefetch() (asked func()) {
 	var wanted []func()
 	var others []template.Call
-	for _, d := range documents {
+	for _, d := range r.documents {
 		others = append(others, d.calls...)
 		for _, call := range d.calls {
 			switch {
 			case call.Func == readsSecret && len(call.Args) == 1:
 				if path, params, err := parsePath(call.Args[0]); err == nil {
-					wanted = append(wanted, func() { _, _ = vaults.Read(ctx, path, params) })
+					wanted = append(wanted, func() { _, _ = r.vaults.Read(r.ctx, path, params) })
 				}
 			case call.Func == listsSecrets && len(call.Args) == 1:
 				if path, _, err := parsePath(call.Args[0]); err == nil {
-					wanted = append(wanted, func() { _, _ = vaults.List(ctx, path) })
+					wanted = append(wanted, func() { _, _ = r.vaults.List(r.ctx, path) })
 				}
 			}
 		}
 	}
-	for _, path := range s.secrets {
-		wanted = append(wanted, func() { _, _ = vaults.KV(ctx, path) })
+	for _, path := range r.secrets {
+		wanted = append(wanted, func() { _, _ = r.vaults.KV(r.ctx, path) })
 	}
 	var all sync.WaitGroup
-	all.Go(func() { stores.Prefetch(others) })
+	all.Go(func() { r.stores.Prefetch(others) })
 	queue := make(chan func(), len(wanted))
 	for _, ask := range wanted {
 		queue <- ask
@@ -124,36 +140,12 @@ func parsePath(text string) (path string, params url.Values, err error) {
 	return u.Path, u.Query(), nil
 }
 
-// run is the rendering of all documents.
-type run struct {
-	*rendering
-	ctx       context.Context
-	env       *step.Env
-	vaults    session
-	stores    *lookup.Stores
-	documents []document
-	anew      bool // take no certificate from the old files
-
-	files        []atomicfile.Entry
-	toFile       map[string]bool         // those of files, by path, that writeToFile has written
-	certificates map[string]*certificate // by the call that gave them
-	incomplete   bool                    // a certificate from the old files lacks a part
-	answers      []answer                // to the document that is being rendered
-}
-
-// answer is a secret that a template was given.
-type answer struct {
-	path   string
-	secret *vault.Secret
-}
-
 // all makes the files of all documents and of the secrets without a template.
 func (r *run) all() error {
 	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
-	engine := newEngine(r.env, r, r.stores)
 	for _, d := range r.documents {
 		r.answers = nil
-		content, err := engine.Render(r.ctx, d.name, d.text)
+		content, err := d.parsed.Render(r.ctx)
 		if err != nil {
 			return r.explain(err)
 		}

@@ -1,13 +1,10 @@
 package vaultrender
 
 import (
-	"context"
 	"maps"
 	"strings"
 
 	"github.com/slipway-init/slipway/internal/fault"
-	"github.com/slipway-init/slipway/internal/lookup"
-	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/template"
 	"github.com/slipway-init/slipway/internal/vault"
 )
@@ -19,19 +16,14 @@ const (
 	issues       = "pkiCert"
 )
 
-// newEngine returns an engine for the documents of a run, which may ask other stores too. Without a run it can parse, not
+// newEngine returns an engine for the documents of a run, which may ask other stores too. Without an env it can parse, not
 // render.
-func newEngine(env *step.Env, r *run, stores *lookup.Stores) *template.Engine {
-	functions := stores.Funcs()
+func newEngine(r *run) *template.Engine {
+	functions := r.stores.Funcs()
 	maps.Copy(functions, template.Funcs{
 		readsSecret: r.secret, listsSecrets: r.list, issues: r.issue, writesFile: r.writeToFile,
 	})
-	return &template.Engine{Env: env, ConsulTemplate: true, Funcs: functions}
-}
-
-// parser returns an engine that can parse, not render.
-func parser(env *step.Env) *template.Engine {
-	return newEngine(env, nil, lookup.Open(context.Background(), nil))
+	return &template.Engine{Env: r.env, ConsulTemplate: true, Funcs: functions}
 }
 
 // secret reads a path, or with pairs writes them to it and returns the answer.

@@ -1,6 +1,7 @@
 package vaultrender
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -95,7 +96,12 @@ func (o *options) Effects() ([]step.Effect, error) {
 			effects = append(effects, step.Effect{Verb: step.Read, Object: filepath.Clean(s.name)})
 			continue
 		}
-		effects = append(effects, lookup.Effects(parser(nil), s.text)...)
+		parsed, err := newEngine(&run{stores: lookup.Open(context.Background(), nil)}).Parse(inlined, s.text)
+		if err != nil {
+			faults = append(faults, fault.As(fault.Usage, err))
+			continue
+		}
+		effects = append(effects, lookup.Effects(parsed)...)
 	}
 	written, err := o.written(sources)
 	return append(effects, written...), errors.Join(append(faults, err)...)
@@ -109,8 +115,7 @@ func (o *options) sources() ([]source, error) {
 	case o.inline && (len(o.templates) != 1 || o.templates[0] == "" || o.dest == ""):
 		return nil, fault.New(fault.Usage, "inline needs one template and one dest")
 	case o.inline:
-		err := parser(nil).Check(inlined, o.templates[0])
-		return []source{{inlined, o.templates[0], o.dest}}, fault.As(fault.Usage, err)
+		return []source{{inlined, o.templates[0], o.dest}}, nil
 	case len(o.secrets) == 0 && len(o.templates) == 1 && o.dest != "":
 		if o.templates[0] == "" {
 			return nil, fault.New(fault.Usage, "the name of the template is empty")

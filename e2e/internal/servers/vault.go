@@ -97,7 +97,7 @@ func (v *Vault) Run(t testing.TB) {
 	t.Helper()
 	v.Server = start(t, spec{dir: v.Dir, args: []string{
 		tools.Built(t, "vault"), "server", "-config", filepath.Join(v.Dir, "config.json"),
-	}})
+	}, env: []string{"SSL_CERT_FILE=" + v.CA}}) // a cloud that it asks is one of the test's
 	v.awaitPort(t, v.port)
 }
 
