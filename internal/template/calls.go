@@ -130,7 +130,10 @@ func (t *Template) Arguments(function string) []string {
 func (t *Template) Called() []string {
 	var all []string
 	t.commands(func(c *parse.CommandNode) {
-		for _, arg := range c.Args { // a function without arguments may stand as another one's argument
+		for _, arg := range c.Args { // a function without arguments may stand as another one's argument, and before a field
+			if chain, ok := arg.(*parse.ChainNode); ok {
+				arg = chain.Node
+			}
 			if identifier, ok := arg.(*parse.IdentifierNode); ok && !isGuard(identifier.Ident) {
 				all = append(all, identifier.Ident)
 			}
