@@ -154,8 +154,9 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 	t.Parallel()
 	authority := pki.New(t, servers.Dir(t))
 	cluster := servers.StartCluster(t, authority)
-	microsoft := servers.StartMicrosoft(t, authority, cluster)
-	s := startVaultStoreWith(t, authority, "HTTPS_PROXY="+microsoft.Proxy)
+	google, microsoft := servers.StartGoogle(t, authority), servers.StartMicrosoft(t, authority, cluster)
+	proxy := "HTTPS_PROXY=" + servers.StartTunnel(t, google.Hosts, microsoft.Hosts)
+	s := startVaultStoreWith(t, authority, proxy)
 	logins := filepath.Join(s.authorityDir(), "logins")
 	if err := os.Mkdir(logins, 0o700); err != nil {
 		t.Fatal(err)
@@ -203,7 +204,6 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 	}
 	signing := []string{"--auth", "aws", "--role", "web", "--audience", "vault.example.test"}
 	pod := file("aws-token", cluster.Token(t, "shop", "web", "sts.amazonaws.com"))
-	google := servers.StartGoogle(t, s.authority)
 	s.Write(t, "sys/auth/gcp", map[string]any{"type": "gcp"})
 	s.Write(t, "auth/gcp/config", map[string]any{
 		"credentials": google.Credentials(t), "custom_endpoint": map[string]any{"api": google.URL, "iam": google.URL},
@@ -219,7 +219,7 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 	workload := []string{
 		"AZURE_FEDERATED_TOKEN_FILE=" + file("azure-token", cluster.Token(t, "shop", "web", "api://AzureADTokenExchange")),
 		"AZURE_CLIENT_ID=" + microsoft.Client, "AZURE_TENANT_ID=" + microsoft.Tenant,
-		"HTTPS_PROXY=" + microsoft.Proxy, "SSL_CERT_FILE=" + s.CA,
+		proxy, "SSL_CERT_FILE=" + s.CA,
 	}
 	client := s.authority.Issue(t, "client")
 	s.Write(t, "auth/cert/certs/web", with(map[string]any{"certificate": read(t, s.CA), "allowed_common_names": "client"}))

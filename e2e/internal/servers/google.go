@@ -20,15 +20,19 @@ import (
 // Google is as much of Google Cloud as logins to Vault need: the metadata service that gives a pod its identity, and over TLS
 // the keys that this is signed with, OAuth for Vault's own credentials, and the service accounts.
 type Google struct {
-	URL      string // of all but the metadata service
-	Metadata string // host and port of that
-	Account  string // the service account whose identity the metadata service gives
+	URL      string            // of all but the metadata service
+	Hosts    map[string]string // for a proxy that leads to its OAuth, which has one name for Vault
+	Metadata string            // host and port of the metadata service
+	Account  string            // the service account whose identity that gives
 
 	key *rsa.PrivateKey
 }
 
 // googleAccount is the number of the service account, which stands in tokens as their subject.
 const googleAccount = "100000000000000000001"
+
+// googleOAuth is where Vault asks for a token of its own, whatever its credentials say.
+const googleOAuth = "oauth2.googleapis.com"
 
 // StartGoogle starts the services, with a certificate that the authority issues.
 func StartGoogle(t testing.TB, authority *pki.Authority) *Google {
@@ -60,11 +64,12 @@ func StartGoogle(t testing.TB, authority *pki.Authority) *Google {
 		answer(w, map[string]any{"email": g.Account, "uniqueId": googleAccount, "projectId": "shop"})
 	})
 	server := httptest.NewUnstartedServer(mux)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Issue(t, "google").Load(t)}}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Issue(t, "google", googleOAuth).Load(t)}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	metadata := httptest.NewServer(http.HandlerFunc(g.identity))
 	t.Cleanup(metadata.Close)
+	g.Hosts = map[string]string{googleOAuth + ":443": server.Listener.Addr().String()}
 	g.URL, g.Metadata = server.URL, strings.TrimPrefix(metadata.URL, "http://")
 	return g
 }
@@ -97,7 +102,7 @@ func (g *Google) Credentials(t testing.TB) string {
 	}
 	content, err := json.Marshal(map[string]any{
 		"type": "service_account", "project_id": "shop", "client_id": "2", "client_email": "vault@shop.iam.gserviceaccount.com",
-		"private_key_id": "1", "private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": g.URL + "/token",
+		"private_key_id": "1", "private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://" + googleOAuth + "/token",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,11 @@
 package servers
 
 import (
-	"bufio"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"encoding/base64"
-	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,10 +16,10 @@ import (
 )
 
 // Microsoft is as much of Entra ID as logins to Vault need: it gives tokens for those of a cluster's service accounts, as AKS's
-// workload identity has it, and tells the keys that it signs with. It answers by its own name, over TLS, to those who
-// come through its proxy: Vault knows Microsoft's clouds alone.
+// workload identity has it, and tells the keys that it signs with. It answers over TLS, by its own name: Vault knows
+// Microsoft's clouds alone.
 type Microsoft struct {
-	Proxy    string // of HTTPS requests
+	Hosts    map[string]string // for a proxy that leads to it
 	Tenant   string
 	Client   string // the application's id, which is also that of its principal
 	Resource string // what its tokens are for
@@ -63,21 +60,7 @@ func StartMicrosoft(t testing.TB, authority *pki.Authority, cluster *Cluster) *M
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	m.url = server.URL
-	proxy, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { proxy.Close() })
-	m.Proxy = "http://" + proxy.Addr().String()
-	go func() {
-		for {
-			conn, err := proxy.Accept()
-			if err != nil {
-				return
-			}
-			go tunnel(conn, entraID+":443", server.Listener.Addr().String())
-		}
-	}()
+	m.Hosts = map[string]string{entraID + ":443": server.Listener.Addr().String()}
 	return m
 }
 
@@ -101,31 +84,4 @@ func (m *Microsoft) grant(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 600})
-}
-
-// tunnel serves one connection to a proxy: it leads to a place if it asks for the host, and else nowhere.
-func tunnel(client net.Conn, host, place string) {
-	defer client.Close()
-	reader := bufio.NewReader(client)
-	request, err := http.ReadRequest(reader)
-	if err != nil {
-		return
-	}
-	if request.Method != http.MethodConnect || request.Host != host {
-		_, _ = io.WriteString(client, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-		return
-	}
-	server, err := net.Dial("tcp", place)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	if _, err := io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
-		return
-	}
-	go func() {
-		_, _ = io.Copy(server, reader)
-		server.Close()
-	}()
-	_, _ = io.Copy(client, server)
 }
