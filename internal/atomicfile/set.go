@@ -23,8 +23,9 @@ type Entry struct {
 	Attributes
 }
 
-// sideBySide is how many files of a set are prepared at a time: a disk syncs several in the time of one.
-const sideBySide = 8
+// sideBySide is how many files of a set are prepared at a time: a disk syncs several in the time of one. In memory more
+// threads than CPUs only get in each other's way.
+const sideBySide = 4
 
 // WriteSet makes all files of a set hold their content, or none, and reports how many it changed. Files that hold theirs
 // already are not written again; where only the mode or owner differs they are mended in place. No path may occur twice.
