@@ -333,7 +333,9 @@ func TestALoginThatIsRefusedNamesAllButTheCredential(t *testing.T) {
 			" by userpass at auth/userpass as bob: invalid username or password (500)", "the method must be mounted at auth/userpass",
 		},
 		{
-			"an identity that the role does not bind, as azure says it", []string{"auth=azure", "role=app"}, "auth/azure/login",
+			"an identity that the role does not bind, as azure says it",
+			[]string{"auth=azure", "role=app"},
+			"auth/azure/login",
 			reply{500, `{"errors":["service principal not authorized: 0-1"]}`},
 			fault.Permission,
 			" by azure at auth/azure as the role app: service principal not authorized: 0-1 (500)", "the role must bind this pod's managed identity",
