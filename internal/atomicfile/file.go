@@ -33,6 +33,7 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.sweep(a)
 	f, err := t.create(env, a)
 	if err != nil {
 		t.close()
@@ -41,10 +42,14 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	return f, nil
 }
 
-func (t *target) create(env *step.Env, a Attributes) (*File, error) {
+// sweep removes what killed runs left of the target.
+func (t *target) sweep(a Attributes) {
 	if !a.Unswept {
 		sibling.Sweep(t.dir, t.name)
 	}
+}
+
+func (t *target) create(env *step.Env, a Attributes) (*File, error) {
 	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)

@@ -31,13 +31,16 @@ func Do(client *http.Client, request *http.Request, limit int64) (int, []byte, e
 }
 
 // Unanswered returns the error of a request that got no answer, as http.Client gives it, without the URL at its front: the
-// query may say more than an error should.
+// query may say more than an error should. See Garbled for what is no HTTP; TLS where there is none is Data.
 func Unanswered(request *http.Request, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return err // it names the address
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		err = fault.Hint(fault.As(fault.Data, err), "the server speaks HTTP without TLS: write http:// if that is meant")
 	}
 	return fmt.Errorf("ask %s: %w", request.URL.Host, Garbled(err))
 }

@@ -26,7 +26,8 @@ type GetOptions struct {
 
 // Object is what S3 says of an object, and what it sends of it.
 type Object struct {
-	// Body is http's own, unread: io.ErrUnexpectedEOF says that it ended early. The caller closes it. It is nil after Head.
+	// Body is unread, and nothing is copied on its way: io.ErrUnexpectedEOF says that it ended early. The caller closes it. It
+	// is nil after Head.
 	Body io.ReadCloser
 	// Size is the whole object's, in bytes; -1 where the server does not say.
 	Size int64
@@ -58,8 +59,24 @@ func (c *Client) Get(ctx context.Context, key string, o GetOptions) (*Object, er
 		response.Body.Close()
 		return nil, fmt.Errorf("get %s: %w", c.name(key), err)
 	}
-	object.Body = response.Body
+	object.Body = &body{response.Body, c, key}
 	return object, nil
+}
+
+// body is http's, whose errors say whose they are.
+type body struct {
+	io.ReadCloser
+	client *Client
+	key    string
+}
+
+// Read reads. A body that is broken in a way that only package http knows is IO, as one that ends early.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, fmt.Errorf("read %s: %w", b.client.name(b.key), httpx.Garbled(err))
 }
 
 // Head asks what there is to say of an object, without its bytes. The errors are those of Get, but that S3 says less: an

@@ -114,26 +114,31 @@ func stands(dir *os.Root, name string, f *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// Sweep removes the temporary files in dir of runs that were killed while they wrote the target of that name. It does what
+// Sweep removes the temporary files in dir of runs that were killed while they wrote the targets of those names. It does what
 // it can: a directory that may not be listed keeps them.
-func Sweep(dir *os.Root, name string) {
-	for _, temporary := range Temporaries(dir, name) {
+func Sweep(dir *os.Root, names ...string) {
+	for _, temporary := range Temporaries(dir, names...) {
 		Reclaim(dir, temporary, func() error { return nil })
 	}
 }
 
-// Temporaries returns the names of the temporary siblings in dir of the target of that name.
-func Temporaries(dir *os.Root, name string) []string {
+// Temporaries returns the names of the temporary siblings in dir of the targets of those names.
+func Temporaries(dir *os.Root, names ...string) []string {
 	d, err := dir.Open(".")
 	if err != nil {
 		return nil
 	}
 	defer d.Close()
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[temporaries(name)] = true
+	}
+	length := len(temporaries(""))
 	var found []string
 	for {
-		names, err := d.Readdirnames(batch)
-		for _, n := range names {
-			if strings.HasPrefix(n, temporaries(name)) {
+		there, err := d.Readdirnames(batch)
+		for _, n := range there {
+			if len(n) > length && wanted[n[:length]] {
 				found = append(found, n)
 			}
 		}

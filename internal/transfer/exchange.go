@@ -54,7 +54,7 @@ func (x *exchange) run(ctx context.Context) error {
 	}
 	if err == nil {
 		x.progress()
-		err = x.prove()
+		err = x.prove(ctx)
 	}
 	return err
 }
@@ -349,7 +349,7 @@ func (x *exchange) progress() {
 }
 
 // prove compares the digests.
-func (x *exchange) prove() error {
+func (x *exchange) prove(ctx context.Context) error {
 	x.result.SHA256 = x.sum.Sum(nil)
 	if want := x.options.SHA256; want != nil {
 		if string(want) != string(x.result.SHA256) {
@@ -359,7 +359,7 @@ func (x *exchange) prove() error {
 		x.result.Proven = true
 	}
 	for _, proof := range x.proofs {
-		if err := proof.Verify(); err != nil {
+		if err := proof.Verify(ctx, io.NewSectionReader(x.file, 0, x.result.Size)); err != nil {
 			return fmt.Errorf("%s: %w", x.source, err)
 		}
 		x.result.Proven = true

@@ -70,8 +70,8 @@ type Answer struct {
 // Proof is fed with the object's bytes from first to last and then knows whether they are the right ones.
 type Proof interface {
 	io.Writer
-	// Verify returns nil or a fault of the kind Data.
-	Verify() error
+	// Verify returns nil or a fault of the kind Data. It may read the object again.
+	Verify(ctx context.Context, object io.Reader) error
 }
 
 // Options are how an object is fetched. The zero value fetches it by a good number of connections, and proves it by what

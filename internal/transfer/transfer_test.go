@@ -642,7 +642,7 @@ func (p *proof) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *proof) Verify() error {
+func (p *proof) Verify(context.Context, io.Reader) error {
 	if p.got != p.want {
 		return fault.New(fault.Data, "its first byte is %d, not %d", p.got, p.want)
 	}
