@@ -125,7 +125,7 @@ func (f *Fetching) recall(ctx context.Context, object Object, path string, want 
 
 // sourceOf returns what a receipt calls an object's source. That of a folder says how it was unpacked, too, and for whom.
 func (f *Fetching) sourceOf(object Object) string {
-	source := object.String()
+	source := object.Identity()
 	if f.extract.format != archive.None {
 		source += fmt.Sprintf(" %s %d %q %q %s %s", f.extract.format, f.strip, f.include, f.exclude, &f.mode, &f.owner)
 	}
