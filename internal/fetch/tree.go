@@ -71,11 +71,12 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	dir := f.Env.Path(dest)
 	root, err := os.OpenRoot(dir)
 	if missing(err) {
-		if err = os.Mkdir(dir, 0o755); err == nil {
-			err = f.own(dir)
-		}
-		if err == nil {
-			root, err = os.OpenRoot(dir)
+		var parent *os.Root
+		if parent, err = os.OpenRoot(filepath.Dir(dir)); err == nil {
+			defer parent.Close()
+			if err = f.makeFolder(parent, filepath.Base(dir)); err == nil {
+				root, err = os.OpenRoot(dir)
+			}
 		}
 	}
 	if err != nil {
@@ -84,13 +85,31 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	return root, nil
 }
 
-// own gives a new folder its owner.
-func (f *Fetching) own(dir string) error {
-	if !f.owner.Given() {
-		return nil
+// folderMode is that of new folders, whatever the umask is. What they inherit, such as a volume's set-group-ID, they keep.
+const folderMode = 0o755
+
+// makeFolder makes a folder and gives it its mode and owner. All of it goes through the open parent, where nobody who may
+// write to the volume can lead it elsewhere.
+func (f *Fetching) makeFolder(parent *os.Root, name string) error {
+	if err := parent.Mkdir(name, folderMode); err != nil {
+		return err
 	}
-	uid, gid := f.owner.IDs()
-	return f.Env.Chown(dir, uid, gid)
+	if f.owner.Given() {
+		dir, err := parent.Open(".")
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		uid, gid := f.owner.IDs()
+		if err := f.Env.ChownAt(int(dir.Fd()), name, uid, gid); err != nil {
+			return err
+		}
+	}
+	info, err := parent.Lstat(name)
+	if err != nil || info.Mode().Perm() == folderMode {
+		return err
+	}
+	return parent.Chmod(name, info.Mode()|folderMode)
 }
 
 // tree is the fetch of many objects.
@@ -287,14 +306,15 @@ func (t *tree) makeFolders(name string) error {
 	if err := t.makeFolders(path.Dir(name)); err != nil {
 		return err
 	}
-	err := t.root.Mkdir(name, 0o755)
+	parent, err := t.root.OpenRoot(path.Dir(name))
+	if err == nil {
+		defer parent.Close()
+		err = t.makeFolder(parent, path.Base(name))
+	}
 	if os.IsExist(err) {
 		if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
 			return nil
 		}
-	}
-	if err == nil {
-		err = t.own(filepath.Join(t.root.Name(), name))
 	}
 	if err != nil {
 		return fault.Output(fmt.Errorf("make the folder %s: %w", path.Join(t.Dest, name), cause(err)))

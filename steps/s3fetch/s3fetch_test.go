@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -293,6 +294,35 @@ func TestAbsurdNames(t *testing.T) {
 func TestAFileAndAFolderOfOneName(t *testing.T) {
 	s := serve(t, map[string]string{"p/a": "file", "p/a/b": "below"})
 	failed(t, fetch(t, t.TempDir(), s.at("p/", "dest=/d", "connections=1")), fault.CantCreate, "/d/a")
+}
+
+func TestFoldersHaveTheirModeAndOwner(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	s := serve(t, map[string]string{"p/a/b/c": "c", "p/a/d": "d"})
+	root := t.TempDir()
+	if err := os.Mkdir(root+"/v", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// As a volume that a pod's fsGroup owns.
+	if err := os.Chmod(root+"/v", 0o755|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	done(t, fetch(t, root, s.at("p/", "dest=/v/d", "owner=12345:54321", "write-sha256=true")))
+	for name, want := range map[string]fs.FileMode{
+		"d": fs.ModeDir | fs.ModeSetgid | 0o755, "d/a": fs.ModeDir | fs.ModeSetgid | 0o755, "d/a/b": fs.ModeDir | fs.ModeSetgid | 0o755,
+		"d/a/b/c": 0o644, "d/a/d": 0o644, "d/SHA256SUMS": 0o644,
+	} {
+		info, err := os.Lstat(root + "/v/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s: got the mode %v, want %v", name, info.Mode(), want)
+		}
+		if stat := info.Sys().(*syscall.Stat_t); os.Geteuid() == 0 && (stat.Uid != 12345 || stat.Gid != 54321) {
+			t.Errorf("%s: got the owner %d:%d", name, stat.Uid, stat.Gid)
+		}
+	}
 }
 
 func TestLinksInTheFolderLeadNowhere(t *testing.T) {
