@@ -455,8 +455,12 @@ func TestWindowsZipsHaveTheUsualModes(t *testing.T) {
 
 func TestStripAndFilter(t *testing.T) {
 	entries := []entry{
-		{"top/", 0, "", 0}, {"top/a.json", 0, "1", 0}, {"top/d/b.json", 0, "2", 0}, {"top/d/c.bin", 0, "3", 0},
-		{"top/l", tar.TypeLink, "top/a.json", 0}, {"README", 0, "4", 0},
+		{"top/", 0, "", 0},
+		{"top/a.json", 0, "1", 0},
+		{"top/d/b.json", 0, "2", 0},
+		{"top/d/c.bin", 0, "3", 0},
+		{"top/l", tar.TypeLink, "top/a.json", 0},
+		{"README", 0, "4", 0},
 	}
 	for _, test := range []struct {
 		strip            int

@@ -31,6 +31,9 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%v: %v", test, err)
 			continue
 		}
+		if all := test.include+test.exclude == ""; filter.All() != all {
+			t.Errorf("include %q, exclude %q: got all %v, want %v", test.include, test.exclude, !all, all)
+		}
 		for _, name := range strings.Fields(test.yes) {
 			if !filter.Match(name) || !filter.Match("/"+name+"/") {
 				t.Errorf("include %q, exclude %q: %q is not chosen", test.include, test.exclude, name)

@@ -91,7 +91,7 @@ func TestNamesFitWhateverTheTargets(t *testing.T) {
 			t.Errorf("got %q", name)
 		}
 	}
-	if sibling.Temporary("a") == sibling.Temporary("a") {
+	if one, other := sibling.Temporary("a"), sibling.Temporary("a"); one == other {
 		t.Error("two temporary names are one")
 	}
 }
