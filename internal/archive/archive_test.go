@@ -444,6 +444,22 @@ func TestUmaskTakesNothingAway(t *testing.T) {
 	check(t, dir, unpacked)
 }
 
+func TestTheGroupOfAVolumeIsHandedOn(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o775|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := into(t, dir, tarOf(t, sample...), archive.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bin", "deep", "deep/er"} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if want := fs.ModeDir | fs.ModeSetgid | 0o755; err != nil || info.Mode() != want {
+			t.Errorf("%s: got mode %v (%v), want %v", name, info.Mode(), err, want)
+		}
+	}
+}
+
 func TestWindowsZipsHaveTheUsualModes(t *testing.T) {
 	content := zipOf(t, entry{name: "a", content: "1", mode: -1})
 	dir, _, err := unpack(t, content, archive.Options{})

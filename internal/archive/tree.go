@@ -22,6 +22,8 @@ const portion = 256 << 10
 type tree struct {
 	meter
 	unique bool // an entry may not take the place of one that came before
+	// inherited is the set-group-ID bit, if the root has it: a volume with an fsGroup does, so that all in it is the group's.
+	inherited fs.FileMode
 	ctx    context.Context
 	root   *os.Root
 	open   []level // from the root's child down to the directory that was written to last
@@ -45,7 +47,11 @@ type dir struct {
 }
 
 func newTree(ctx context.Context, root *os.Root, m meter) *tree {
-	return &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	t := &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	if info, err := root.Stat("."); err == nil {
+		t.inherited = info.Mode() & fs.ModeSetgid
+	}
+	return t
 }
 
 // close closes all directories.
@@ -114,7 +120,7 @@ func (t *tree) mkdir(above *os.Root, name string) error {
 		if err := above.Mkdir(name, 0o755); err != nil {
 			return fault.Output(err)
 		}
-		return fault.Output(above.Chmod(name, 0o755)) // whatever the umask
+		return fault.Output(above.Chmod(name, 0o755|t.inherited)) // whatever the umask
 	case err != nil:
 		return fault.Output(err)
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -286,7 +292,7 @@ func (t *tree) finish() error {
 		if err := setTime(parent, base, d.time); err != nil {
 			return err
 		}
-		if err := parent.Chmod(base, d.mode); err != nil {
+		if err := parent.Chmod(base, d.mode|t.inherited); err != nil {
 			return fault.Output(err)
 		}
 	}
