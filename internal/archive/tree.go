@@ -24,11 +24,11 @@ type tree struct {
 	unique bool // an entry may not take the place of one that came before
 	// inherited is the set-group-ID bit, if the root has it: a volume with an fsGroup does, so that all in it is the group's.
 	inherited fs.FileMode
-	ctx    context.Context
-	root   *os.Root
-	open   []level // from the root's child down to the directory that was written to last
-	late   []dir   // directories whose mode and time are still to be set
-	buffer []byte
+	ctx       context.Context
+	root      *os.Root
+	open      []level // from the root's child down to the directory that was written to last
+	late      []dir   // directories whose mode and time are still to be set
+	buffer    []byte
 }
 
 // level is an open directory. Archives go through their directories in order, so that the next entry is most often one of
@@ -190,7 +190,7 @@ func (t *tree) fill(f *os.File, content io.Reader, sparse bool) error {
 			return err
 		}
 		part := t.buffer[:n]
-		if sparse && len(bytes.TrimLeft(part, "\x00")) == 0 {
+		if sparse && zeros(part) {
 			_, err = f.Seek(int64(n), io.SeekCurrent)
 		} else {
 			_, err = f.Write(part)
@@ -207,6 +207,11 @@ func (t *tree) fill(f *os.File, content io.Reader, sparse bool) error {
 		return fault.Output(f.Truncate(end))
 	}
 	return nil
+}
+
+// zeros reports whether p is all zeros: then it is equal to itself, moved by one.
+func zeros(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 // makeLink makes a symbolic link.
