@@ -39,8 +39,8 @@ const softLimit = 48 << 20
 // collector works as often as it has to.
 const growth = 400
 
-// boundMemory sets growth and a soft limit, unless the environment's GOGC and GOMEMLIMIT say otherwise. The limit is three quarters of what the container may
-// use. The rest is for what is not the heap's: stacks, the binary, the page cache.
+// boundMemory sets growth and a soft limit, unless the environment's GOGC and GOMEMLIMIT say otherwise. The limit is three
+// quarters of what the container may use; the rest is for what is not the heap's: stacks, the binary, the page cache.
 func boundMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(growth)
