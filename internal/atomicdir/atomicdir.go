@@ -138,6 +138,7 @@ func (d *Dir) Root() *os.Root { return d.root }
 
 // check returns a fault if there is something at the path that may not be replaced, and looks at what else there is.
 func (d *Dir) check() error {
+	d.old, d.empty = false, false
 	info, err := os.Lstat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -150,7 +151,7 @@ func (d *Dir) check() error {
 	case !info.IsDir():
 		return fault.New(fault.CantCreate, "write %s: it is not a directory", d.path)
 	}
-	d.old, d.inside = true, sibling.Inside(d.path)
+	d.old, d.inside = true, d.inside || sibling.Inside(d.path)
 	entry, err := d.foreign()
 	if err != nil {
 		return d.failed(err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -369,11 +370,96 @@ func TestWhatKilledRunsLeftIsSweptAndANeighboursIsNot(t *testing.T) {
 	if err := put(path, tree{"a": "first"}, atomicdir.Attributes{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := neighbour.Commit(ctx, receipt.Receipt{Source: "test"}); err == nil {
-		t.Error("a neighbour that saw no directory put its tree over one that came since")
+	if err := neighbour.Commit(ctx, receipt.Receipt{Source: "test"}); err != nil {
+		t.Fatal(err)
 	}
-	want(t, path, tree{"a": "first"})
+	want(t, path, tree{"a": "neighbour"})
 	alone(t, path)
+}
+
+func TestOfTwoAtOnceTheLastOneStays(t *testing.T) {
+	for _, before := range []tree{nil, {"a": "old"}} {
+		path := filepath.Join(t.TempDir(), "config")
+		if before != nil {
+			if err := put(path, before, atomicdir.Attributes{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var dirs []*atomicdir.Dir
+		for n := range 3 {
+			d, err := atomicdir.Create(t.Context(), env, path, atomicdir.Attributes{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Abort(t.Context())
+			if err := (tree{"a": fmt.Sprint(n)}).make(d); err != nil {
+				t.Fatal(err)
+			}
+			dirs = append(dirs, d)
+		}
+		for n, d := range dirs {
+			if err := d.Commit(t.Context(), receipt.Receipt{Source: "test"}); err != nil {
+				t.Fatalf("%d: %v", n, err)
+			}
+		}
+		want(t, path, tree{"a": "2"})
+		alone(t, path)
+		if !untouched(path) {
+			t.Error("its receipt does not prove it")
+		}
+	}
+}
+
+func TestManyAtOnceLeaveOneWholeTree(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	var wait sync.WaitGroup
+	for n := range 8 {
+		wait.Go(func() {
+			if err := put(path, tree{"a": fmt.Sprint(n), "b/c": fmt.Sprint(n)}, atomicdir.Attributes{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if got := at(t, path); got["a"] == "" || got["a"] != got["b/c"] || len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+	alone(t, path)
+	if !untouched(path) {
+		t.Error("its receipt does not prove it")
+	}
+}
+
+func TestADirectoryThatAppearsMeanwhileIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	d, err := atomicdir.Create(t.Context(), env, path, atomicdir.Attributes{Option: "--force"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort(t.Context())
+	if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(path+"/mine", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Commit(t.Context(), receipt.Receipt{Source: "test"}); fault.KindOf(err) != fault.CantCreate || !strings.Contains(fault.HintOf(err), "--force") {
+		t.Errorf("got %v (hint: %s)", err, fault.HintOf(err))
+	}
+	want(t, path, tree{"mine": ""})
+}
+
+func TestWhoHasLockedTheFolderKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(path, tree{"a": "1"}, atomicdir.Attributes{}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, path, tree{"a": "1"})
 }
 
 func TestAReceiptOfATreeThatWasNotPutDoesNotSpoilTheOld(t *testing.T) {

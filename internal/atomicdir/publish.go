@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,10 @@ func (d *Dir) swap(ctx context.Context, r receipt.Receipt) error {
 	if r.Fingerprint, err = receipt.Take(ctx, d.root.Name(), false); err != nil {
 		return err
 	}
+	defer d.alone(ctx)()
+	if err := d.check(); err != nil {
+		return err // a neighbour may have put something there since Create
+	}
 	if r.Made, err = d.made(d.root.Name()); err != nil {
 		return err
 	}
@@ -44,6 +49,30 @@ func (d *Dir) swap(ctx context.Context, r receipt.Receipt) error {
 		return err
 	}
 	return d.settle(d.place)
+}
+
+// alone keeps neighbours from putting theirs at the same path until the function that it returns is called, so that receipt and
+// directory are always of the same run. A neighbour takes milliseconds for that; who has locked the directory for longer is
+// somebody else, and then, as where the file system has no locks, it does nothing.
+func (d *Dir) alone(ctx context.Context) (end func()) {
+	const longest, pause = time.Second, 5 * time.Millisecond
+	dir, err := d.place.Open(".")
+	if err != nil {
+		return func() {}
+	}
+	end = func() { _ = dir.Close() }
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for errors.Is(unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		select {
+		case <-ctx.Done():
+			return end
+		case <-ticker.C:
+		}
+	}
+	return end
 }
 
 // made returns the directories that the next run may take for slipway's: the one that is going to stand at the path, and

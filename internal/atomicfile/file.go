@@ -1,7 +1,9 @@
 package atomicfile
 
 import (
+	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,6 +35,7 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.sweep(a)
 	f, err := t.create(env, a)
 	if err != nil {
 		t.close()
@@ -41,10 +44,14 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	return f, nil
 }
 
-func (t *target) create(env *step.Env, a Attributes) (*File, error) {
+// sweep removes what killed runs left of the target.
+func (t *target) sweep(a Attributes) {
 	if !a.Unswept {
 		sibling.Sweep(t.dir, t.name)
 	}
+}
+
+func (t *target) create(env *step.Env, a Attributes) (*File, error) {
 	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
@@ -82,6 +89,24 @@ func (f *File) Commit() error {
 		return err
 	}
 	return f.publish()
+}
+
+// CommitChanged is Commit for a file whose content may be that of the target, which then stays, but for its owner and mode
+// where they differ. It reports whether it changed anything.
+func (f *File) CommitChanged(ctx context.Context) (changed bool, err error) {
+	defer f.Abort()
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	same, err := f.holds(ctx, io.NewSectionReader(f, 0, size))
+	if err != nil {
+		return false, err
+	}
+	if same {
+		return f.mend(f.env, f.attributes)
+	}
+	return true, f.Commit()
 }
 
 // finish gives the file its owner and mode and makes it durable, unless it need not be: what is left is the rename.

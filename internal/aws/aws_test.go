@@ -82,3 +82,21 @@ func TestWrongEnvironment(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSignObject(b *testing.B) {
+	i, err := open(aws.Options{}, "AWS_REGION", "eu-west-1", "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY", "hunter2")
+	if err != nil {
+		b.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, "https://models.s3.eu-west-1.amazonaws.com/models/shard-00001.bin", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request.Header.Set("Range", "bytes=0-8388607")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := i.SignObject(context.Background(), request, "eu-west-1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

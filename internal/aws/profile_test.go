@@ -226,21 +226,3 @@ func TestCredentialsOfAFileAreReadAnew(t *testing.T) {
 		i.Forget(request)
 	}
 }
-
-func FuzzProfile(f *testing.F) {
-	f.Add(configuration)
-	f.Add("[profile a]\n =\n b\n[]\n[profile]\nx")
-	f.Fuzz(func(t *testing.T, text string) {
-		file := filepath.Join(t.TempDir(), "config")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		i, err := open(aws.Options{Global: true}, "AWS_CONFIG_FILE", file)
-		if err == nil && i.Region() == "" {
-			t.Error("there is no region")
-		}
-		if err != nil && fault.KindOf(err) == fault.Internal {
-			t.Errorf("got %v", err)
-		}
-	})
-}

@@ -35,10 +35,10 @@ type Entry struct {
 // window is how many objects may be under way or done before the first of them, whose line in the manifest comes first.
 const window = 512
 
-// Tree fetches many objects into a tree of files below the folder Dest, each of which appears whole. Small ones are fetched
-// side by side, large ones one after the other by several connections each; the manifest, if one is to be written, has
-// them in the order of entries. A file whose digest is right is left as it is, and so is one of which no digest is known
-// if it has the object's size and date. A prefix without any object that is wanted is NoInput: nobody means that.
+// Tree fetches many objects, those below prefix, into a tree of files below the folder Dest, each of which appears whole.
+// None at all is NoInput. Small ones are fetched side by side, large ones one after the other by several connections each;
+// the manifest, if one is to be written, has them in the order of entries. A file whose digest is right is left as it is, and so is one of which no digest is known
+// if it has the object's size and date.
 func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[Entry, error]) error {
 	root, err := f.openTree()
 	if err != nil {
@@ -46,7 +46,11 @@ func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[En
 	}
 	defer root.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	t := &tree{Fetching: f, root: root, work: make(chan *leaf), order: make(chan *leaf, window), options: f.transferred()}
+	t := &tree{
+		Fetching: f, prefix: prefix, root: root, work: make(chan *leaf), order: make(chan *leaf, window),
+		littered: make(map[string]bool), options: f.transferred(),
+	}
+	t.litter(".") // before the manifest is begun
 	group.Go(func() error { return t.list(ctx, entries) })
 	for range f.connections {
 		group.Go(func() error { return t.fetchAll(ctx) })
@@ -54,9 +58,6 @@ func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[En
 	group.Go(func() error { return t.collect(ctx) })
 	if err := group.Wait(); err != nil {
 		return err
-	}
-	if t.objects.Load() == 0 {
-		return fault.Hint(fault.New(fault.NoInput, "%s has no object that is wanted", prefix), "is the prefix right, and do --include and --exclude leave anything?")
 	}
 	if err := syncTree(root); err != nil {
 		return fault.Output(fmt.Errorf("sync %s: %w", f.Dest, err))
@@ -96,12 +97,17 @@ func (f *Fetching) own(dir string) error {
 // tree is the fetch of many objects.
 type tree struct {
 	*Fetching
-	root  *os.Root
-	work  chan *leaf
-	order chan *leaf
-	large sync.Mutex // held for an object that takes all connections
+	prefix string
+	root   *os.Root
+	work   chan *leaf
+	order  chan *leaf
+	large  sync.Mutex // held for an object that takes all connections
 
-	options                                    transfer.Options
+	looking  sync.Mutex
+	littered map[string]bool // folders, by whether a killed run has left something there
+
+	options transfer.Options
+
 	objects, skipped, unproven, bytes, fetched atomic.Int64
 }
 
@@ -112,11 +118,10 @@ type leaf struct {
 	done   chan struct{}
 }
 
-// list sends what is to be fetched to those who do it, and to who writes the manifest.
+// list sends what is to be fetched to those who do it, and to who writes the manifest, which ends only if all was listed.
 func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error {
 	defer close(t.work)
-	defer close(t.order)
-	litter := make(map[string]sibling.Litter)
+	none := true
 	for e, err := range entries {
 		if err != nil {
 			return err
@@ -131,10 +136,10 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Object, err)
 		}
-		if !t.filter.Match(name) {
-			continue
+		if !t.filter.Match(name) || t.writeSHA256 && name == manifestName {
+			continue // the manifest that is written would take the other's place
 		}
-		t.sweep(name, litter)
+		none = false
 		l := &leaf{Entry: e, done: make(chan struct{})}
 		for _, queue := range []chan *leaf{t.order, t.work} {
 			select {
@@ -144,30 +149,12 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 			}
 		}
 	}
+	if none {
+		return fault.Hint(fault.New(fault.NoInput, "%s: there is no object below it, or none that is chosen", t.prefix),
+			"is the prefix right, and do --include and --exclude leave something?")
+	}
+	close(t.order)
 	return nil
-}
-
-// sweep removes what killed runs left beside a file, of whose directory litter knows the rest from the first time on.
-func (t *tree) sweep(name string, litter map[string]sibling.Litter) {
-	folder, base := path.Split(name)
-	folder = path.Clean(folder)
-	known, ok := litter[folder]
-	if ok && !known.Of(base) {
-		return
-	}
-	dir, err := t.root.OpenRoot(folder)
-	if err != nil {
-		litter[folder] = nil // it is not there yet
-		return
-	}
-	defer dir.Close()
-	if !ok {
-		known = sibling.FindLitter(dir)
-		litter[folder] = known
-	}
-	if known.Of(base) {
-		sibling.Sweep(dir, base)
-	}
 }
 
 // fetchAll fetches objects until there are no more.
@@ -196,10 +183,12 @@ func (t *tree) fetch(ctx context.Context, l *leaf) error {
 		}
 	}
 	attributes := t.attributes()
-	attributes.Root, attributes.Modified, attributes.Unsynced, attributes.Unswept = t.root, l.Modified, true, true
+	attributes.Root, attributes.Modified, attributes.Unsynced, attributes.Unswept = t.root, l.Modified, true, !t.litter(path.Dir(l.Name))
 	there, err := t.has(ctx, l, want, attributes)
-	if there || err != nil {
+	if there {
 		t.skipped.Add(1)
+	}
+	if there || err != nil {
 		return err
 	}
 	if err := t.makeFolders(path.Dir(l.Name)); err != nil {
@@ -271,6 +260,23 @@ func (t *tree) hash(ctx context.Context, name string) ([]byte, error) {
 	return digest, err
 }
 
+// litter reports whether a killed run has left something in a folder. It looks once, before this run writes there: to look
+// again for each file would take longer than to write it.
+func (t *tree) litter(name string) bool {
+	t.looking.Lock()
+	defer t.looking.Unlock()
+	littered, known := t.littered[name]
+	if known {
+		return littered
+	}
+	if dir, err := t.root.OpenRoot(name); err == nil {
+		littered = sibling.Any(dir)
+		_ = dir.Close()
+	}
+	t.littered[name] = littered
+	return littered
+}
+
 // makeFolders makes the folders of a file, as far as they are not there.
 func (t *tree) makeFolders(name string) error {
 	if name == "." {
@@ -311,15 +317,21 @@ func (t *tree) collect(ctx context.Context) error {
 		}
 		defer manifest.Abort()
 		write = func(l *leaf) error {
-			if l.Name == manifestName {
-				return nil // it would have to tell of itself
-			}
 			_, err := io.WriteString(manifest, manifestLine(l.sha256, l.Name))
 			return err
 		}
-		finish = manifest.Commit
+		finish = func() error { _, err := manifest.CommitChanged(ctx); return err }
 	}
-	for l := range t.order {
+	for {
+		var l *leaf
+		select {
+		case l = <-t.order:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if l == nil {
+			return finish()
+		}
 		select {
 		case <-l.done:
 		case <-ctx.Done():
@@ -329,10 +341,6 @@ func (t *tree) collect(ctx context.Context) error {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return finish()
 }
 
 // tellTree gives the outputs of many objects.

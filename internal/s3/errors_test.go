@@ -2,6 +2,7 @@ package s3
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestRefusalsWithoutABody(t *testing.T) {
 				w.Header().Set(name, value)
 			}
 			w.WriteHeader(test.status)
-		}).plain()
+		}).secure()
 		_, err := f.open(t, Options{}).Head(ctx, "k", GetOptions{})
 		if err == nil || err.Error() != test.want || fault.KindOf(err) != test.kind || !strings.Contains(fault.HintOf(err), test.hint) {
 			t.Errorf("got %v (%v), hint %s, want %s (%v)", err, fault.KindOf(err), fault.HintOf(err), test.want, test.kind)
@@ -98,6 +99,22 @@ func TestARefusalIsBoundedAndOneLine(t *testing.T) {
 	_, err := f.open(t, Options{}).Get(ctx, "k", GetOptions{})
 	if err == nil || len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\x00") {
 		t.Errorf("got %q", err)
+	}
+}
+
+func TestRefusalsThatAreNotS3s(t *testing.T) {
+	for body, want := range map[string]string{
+		"Client sent an HTTP request to an HTTPS server.\n": "get s3://models/k: bad request: Client sent an HTTP request to an HTTPS server (400)",
+		"<html><h1>Bad Gateway</h1></html>":                 "get s3://models/k: bad request (400)",
+		"":                                                  "get s3://models/k: bad request (400)",
+	} {
+		f := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, body)
+		}).plain()
+		if _, err := f.open(t, Options{}).Get(ctx, "k", GetOptions{}); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", body, err, want)
+		}
 	}
 }
 

@@ -370,15 +370,25 @@ func TestServersThatLie(t *testing.T) {
 	}
 }
 
-func TestABodyThatEndsEarly(t *testing.T) {
-	f := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "10")
-		_, _ = io.WriteString(w, "01234")
-		panic(http.ErrAbortHandler)
-	}).plain()
-	f.Config.ErrorLog = nil
-	if _, _, err := read(f.open(t, Options{}), "k", GetOptions{}); fault.KindOf(err) != fault.IO {
-		t.Errorf("got %v (%v)", err, fault.KindOf(err))
+func TestBodiesThatBreak(t *testing.T) {
+	for name, answer := range map[string]string{
+		"early":   "Content-Length: 10\r\n\r\n01234",
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n5\r\n01234\r\nzz\r\n",
+	} {
+		f := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			conn, out, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = out.WriteString("HTTP/1.1 200 OK\r\n" + answer)
+			_ = out.Flush()
+		}).plain()
+		text, _, err := read(f.open(t, Options{}), "k", GetOptions{})
+		if text != "01234" || fault.KindOf(err) != fault.IO || !strings.HasPrefix(err.Error(), "read s3://models/k: ") {
+			t.Errorf("%s: got %q, %v (%v)", name, text, err, fault.KindOf(err))
+		}
 	}
 }
 

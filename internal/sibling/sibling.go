@@ -19,7 +19,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"iter"
 	"os"
 	"strings"
 	"syscall"
@@ -115,68 +114,62 @@ func stands(dir *os.Root, name string, f *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// Sweep removes the temporary files in dir of runs that were killed while they wrote the target of that name. It does what
+// Sweep removes the temporary files in dir of runs that were killed while they wrote the targets of those names. It does what
 // it can: a directory that may not be listed keeps them.
-func Sweep(dir *os.Root, name string) {
-	for _, temporary := range Temporaries(dir, name) {
+func Sweep(dir *os.Root, names ...string) {
+	for _, temporary := range Temporaries(dir, names...) {
 		Reclaim(dir, temporary, func() error { return nil })
 	}
 }
 
-// Temporaries returns the names of the temporary siblings in dir of the target of that name.
-func Temporaries(dir *os.Root, name string) []string {
-	var found []string
-	for n := range names(dir) {
-		if strings.HasPrefix(n, temporaries(name)) {
-			found = append(found, n)
-		}
+// Temporaries returns the names of the temporary siblings in dir of the targets of those names.
+func Temporaries(dir *os.Root, names ...string) []string {
+	d, err := dir.Open(".")
+	if err != nil {
+		return nil
 	}
-	return found
-}
-
-// Litter is the targets in one directory that have temporary siblings. For many targets it is much less to ask it than to
-// sweep for each of them.
-type Litter map[string]bool
-
-// FindLitter reads the directory once.
-func FindLitter(dir *os.Root) Litter {
-	found := make(Litter)
+	defer d.Close()
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[temporaries(name)] = true
+	}
 	length := len(temporaries(""))
-	for n := range names(dir) {
-		if strings.HasPrefix(n, Mark) && len(n) > length && n[length-1] == '-' {
-			found[n[:length]] = true
+	var found []string
+	for {
+		there, err := d.Readdirnames(batch)
+		for _, n := range there {
+			if len(n) > length && wanted[n[:length]] {
+				found = append(found, n)
+			}
 		}
-	}
-	return found
-}
-
-// Of reports whether the target of that name has temporary siblings.
-func (l Litter) Of(name string) bool { return l[temporaries(name)] }
-
-// names yields the names in dir, as far as they may be listed.
-func names(dir *os.Root) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		d, err := dir.Open(".")
 		if err != nil {
-			return
-		}
-		defer d.Close()
-		for {
-			names, err := d.Readdirnames(batch)
-			for _, n := range names {
-				if !yield(n) {
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
+			return found
 		}
 	}
 }
 
-// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A file whose writer just renames it is no longer there by this name when its lock ends, and no name is
-// used twice.
+// Any reports whether there are temporary siblings in dir of any target at all.
+func Any(dir *os.Root) bool {
+	d, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, name := range names {
+			if rest, ok := strings.CutPrefix(name, Mark); ok && strings.Contains(rest, "-") {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A
+// file whose writer just renames it is no longer there by this name when its lock ends, and no name is used twice.
 func Reclaim(dir *os.Root, temporary string, first func() error) {
 	f, err := dir.OpenFile(temporary, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
 	if errors.Is(err, fs.ErrPermission) {

@@ -48,13 +48,13 @@ func (x *exchange) run(ctx context.Context) error {
 	err := group.Wait()
 	x.result.Requests, x.result.Retries, x.result.Stalls = x.requests.Load(), x.retries.Load(), x.stalls.Load()
 	if x.follower != nil {
-		if followed := x.follower.Close(err); err == nil {
-			err = followed
+		if followed := x.follower.Close(err); err == nil && followed != nil {
+			err = fmt.Errorf("fetch %s: %w", x.source, followed)
 		}
 	}
 	if err == nil {
 		x.progress()
-		err = x.prove()
+		err = x.prove(ctx)
 	}
 	return err
 }
@@ -213,7 +213,8 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 	x.continued.Store(0)
 	x.received.Store(0)
 	x.total.Store(max(answer.Size, 0))
-	if err := x.begin(ctx, answer); err != nil {
+	x.begin()
+	if err := x.ask(ctx, answer); err != nil {
 		return err
 	}
 	if err := x.room(answer.Size); err != nil {
@@ -268,7 +269,7 @@ func (x *exchange) cut(size int64) error {
 }
 
 // begin prepares what gets the object's bytes from first to last.
-func (x *exchange) begin(ctx context.Context, answer *Answer) error {
+func (x *exchange) begin() {
 	x.sum, x.proofs = sha256.New(), nil
 	if x.follower != nil {
 		_ = x.follower.Close(errors.New("it begins again"))
@@ -277,13 +278,14 @@ func (x *exchange) begin(ctx context.Context, answer *Answer) error {
 	if x.options.Follow != nil {
 		x.follower = x.options.Follow()
 	}
-	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
-		return nil
-	}
-	return x.file.env.Retry(ctx, "proof", func(ctx context.Context) (err error) {
+}
+
+// ask asks for what the server itself says of the object, unless its digest is known.
+func (x *exchange) ask(ctx context.Context, answer *Answer) (err error) {
+	if x.options.SHA256 == nil && answer != nil && answer.Proofs != nil {
 		x.proofs, err = answer.Proofs(ctx)
-		return x.explain(err)
-	})
+	}
+	return err
 }
 
 // digest gives the object's next bytes to all that want them.
@@ -306,7 +308,9 @@ const writtenBack = 8 << 20
 
 // follow reads the object from its beginning as far as it is whole.
 func (x *exchange) follow(ctx context.Context, first *Answer) error {
-	if err := x.begin(ctx, first); err != nil {
+	x.begin()
+	err := x.file.env.Retry(ctx, "proof", func(ctx context.Context) error { return x.explain(x.ask(ctx, first)) })
+	if err != nil {
 		return err
 	}
 	buffer := make([]byte, chunk)
@@ -325,7 +329,7 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 				return fault.As(fault.IO, fmt.Errorf("read back what was fetched of %s: %w", x.source, err))
 			}
 			if err := x.digest(p); err != nil {
-				return err
+				return fmt.Errorf("fetch %s: %w", x.source, err)
 			}
 			pos += int64(len(p))
 			if pos-settled >= writtenBack {
@@ -345,7 +349,7 @@ func (x *exchange) progress() {
 }
 
 // prove compares the digests.
-func (x *exchange) prove() error {
+func (x *exchange) prove(ctx context.Context) error {
 	x.result.SHA256 = x.sum.Sum(nil)
 	if want := x.options.SHA256; want != nil {
 		if string(want) != string(x.result.SHA256) {
@@ -355,7 +359,7 @@ func (x *exchange) prove() error {
 		x.result.Proven = true
 	}
 	for _, proof := range x.proofs {
-		if err := proof.Verify(); err != nil {
+		if err := proof.Verify(ctx, io.NewSectionReader(x.file, 0, x.result.Size)); err != nil {
 			return fmt.Errorf("%s: %w", x.source, err)
 		}
 		x.result.Proven = true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 )
 
 // The governor's measures. They are far from each other on purpose: a busy machine or a slow disk must not look like a
@@ -100,6 +101,7 @@ func (w *watch) fill(body io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
 		more, err = body.Read(p[n:])
+		err = httpx.Garbled(err)
 		n += more
 		w.received.Add(int64(more))
 		w.governor.exchange.received.Add(int64(more))

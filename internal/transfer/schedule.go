@@ -76,7 +76,10 @@ func (s *schedule) take(number int) *segment {
 // cut takes at most length bytes off the front of what is left.
 func (s *schedule) cut(length int64) span {
 	next := &s.todo[0]
-	part := span{next.from, min(next.to, (next.from+length)/chunk*chunk)}
+	part := span{next.from, next.to}
+	if next.from+length < next.to {
+		part.to = (next.from + length) / chunk * chunk
+	}
 	if next.from = part.to; next.from == next.to {
 		s.todo = s.todo[1:]
 	}

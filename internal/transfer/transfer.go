@@ -70,8 +70,8 @@ type Answer struct {
 // Proof is fed with the object's bytes from first to last and then knows whether they are the right ones.
 type Proof interface {
 	io.Writer
-	// Verify returns nil or a fault of the kind Data.
-	Verify() error
+	// Verify returns nil or a fault of the kind Data. It may read the object again.
+	Verify(ctx context.Context, object io.Reader) error
 }
 
 // Options are how an object is fetched. The zero value fetches it by a good number of connections, and proves it by what
@@ -82,7 +82,8 @@ type Options struct {
 	// Whole asks for the whole object at once, which is known to be Small.
 	Whole bool
 	// Follow, if not nil, begins to take the object's bytes from first to last, while they arrive. It is called again
-	// when the object is fetched again from its beginning.
+	// when the object is fetched again from its beginning. It may have work to do when all is fetched, and the fetch's own
+	// contexts are over.
 	Follow func() Follower
 	// Progress, if not nil, is told from time to time how many bytes are there.
 	Progress func(done, total int64)

@@ -240,7 +240,7 @@ func TestFaultsOfTheServer(t *testing.T) {
 			return true
 		}},
 		{name: "403 half-way", kind: fault.Permission, want: "the server answered 403 Forbidden", spoil: func(n int, w http.ResponseWriter, r *http.Request) bool {
-			if n < 3 {
+			if n < 2 {
 				return false
 			}
 			http.Error(w, "no", http.StatusForbidden)
@@ -330,15 +330,14 @@ func TestReplacedHalfWay(t *testing.T) {
 	before, after := content(40<<20, 3), content(41<<20, 4)
 	var s *server
 	s = serve(t, before, func(n int, w http.ResponseWriter, r *http.Request) bool {
-		if n == 4 {
+		if n == 2 {
 			s.replace(after)
-			s.mu.Lock()
-			defer s.mu.Unlock()
 		}
 		return false
 	})
 	path := filepath.Join(t.TempDir(), "object")
-	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{}); err != nil {
+	// One part after the other, so that the replacement falls between two of them.
+	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{Connections: 1}); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, path, after)
@@ -643,7 +642,7 @@ func (p *proof) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *proof) Verify() error {
+func (p *proof) Verify(context.Context, io.Reader) error {
 	if p.got != p.want {
 		return fault.New(fault.Data, "its first byte is %d, not %d", p.got, p.want)
 	}
@@ -681,6 +680,37 @@ func TestTheServersOwnProofs(t *testing.T) {
 		if names := list(t, filepath.Dir(path)); len(names) > 0 {
 			t.Errorf("it left %v behind", names)
 		}
+	}
+}
+
+// hesitant is a source whose server tells of its objects when it is asked a second time.
+type hesitant struct {
+	transfer.Source
+	asked *atomic.Int64
+}
+
+func (h hesitant) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
+	answer, err := h.Source.Get(ctx, r, version)
+	if err == nil {
+		answer.Proofs = func(context.Context) ([]transfer.Proof, error) {
+			if h.asked.Add(1) == 1 {
+				return nil, fault.New(fault.Temporary, "slow down")
+			}
+			return nil, nil
+		}
+	}
+	return answer, err
+}
+
+func TestProofsAreAskedForAgain(t *testing.T) {
+	for _, size := range []int{1000, 20 << 20} {
+		want := content(size, 15)
+		s := serve(t, want, nil)
+		path := filepath.Join(t.TempDir(), "object")
+		if _, err := fetch(t.Context(), hesitant{s.object(t), new(atomic.Int64)}, path, transfer.Options{}); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		holds(t, path, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 
@@ -53,12 +54,15 @@ func (o *object) options(r transfer.Range, version string) s3.GetOptions {
 }
 
 // versionOf returns what tells an object's versions from each other. In a bucket without versions, or where they are
-// suspended, that is the ETag.
+// suspended, that is the ETag, if it has the quotes of one that If-Match takes.
 func versionOf(o *s3.Object) string {
 	if o.VersionID != "" && o.VersionID != "null" {
 		return o.VersionID
 	}
-	return o.ETag
+	if strings.HasPrefix(o.ETag, `"`) {
+		return o.ETag
+	}
+	return ""
 }
 
 // told returns err in the words of package transfer.
@@ -85,40 +89,52 @@ func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, 
 	}
 	for _, checksum := range got.Checksums {
 		if checksum.Parts == 0 {
-			return []transfer.Proof{proof{checksum.Verifier(nil)}}, nil
+			return []transfer.Proof{&proof{Verifier: checksum.Verifier(nil), certain: true}}, nil
 		}
-		options.IfMatch = ""
-		sizes, err := o.partSizes(ctx, got.Size, checksum.Parts, options)
+		sizes, certain, err := o.client.PartSizes(ctx, o.url.Key, got.Size, checksum.Parts, options)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the sizes of the parts: %w", told(err))
 		}
 		if sizes != nil {
-			return []transfer.Proof{proof{checksum.Verifier(sizes)}}, nil
+			return []transfer.Proof{&proof{
+				Verifier: checksum.Verifier(sizes), checksum: checksum, certain: certain,
+				sizes: func(ctx context.Context) ([]int64, error) {
+					return o.client.EachPartSize(ctx, o.url.Key, got.Size, checksum.Parts, options)
+				},
+			}}, nil
 		}
 	}
 	return nil, nil
 }
 
-// partSizes returns the sizes of the parts of a composite checksum, nil if nobody can tell. Where they can only be guessed
-// each part is asked for, meanwhile the object arrives; an upload has too many for that only if it is very large, and then
-// its parts are of one size.
-func (o *object) partSizes(ctx context.Context, size int64, parts int, options s3.GetOptions) ([]int64, error) {
-	guessed, certain, err := o.client.PartSizes(ctx, o.url.Key, size, parts, options)
-	if err != nil || certain || guessed == nil {
-		return guessed, err
-	}
-	asked, err := o.client.EachPartSize(ctx, o.url.Key, size, parts, options)
-	if err != nil || asked != nil {
-		return asked, err
-	}
-	return guessed, nil
+// proof is an S3 checksum as package transfer wants it.
+type proof struct {
+	*s3.Verifier
+	checksum s3.Checksum
+	certain  bool                                       // the sizes of the parts are not guessed
+	sizes    func(ctx context.Context) ([]int64, error) // asks for them
 }
 
-// proof is an S3 checksum as package transfer wants it.
-type proof struct{ *s3.Verifier }
-
-// Verify implements transfer.Proof.
-func (p proof) Verify() error { return p.Check() }
+// Verify implements transfer.Proof. If a composite checksum does not hold by sizes that were guessed, each part is asked for,
+// and the object is read again by them.
+func (p *proof) Verify(ctx context.Context, object io.Reader) error {
+	wrong := p.Check()
+	if wrong == nil || p.certain {
+		return wrong
+	}
+	sizes, err := p.sizes(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the sizes of the parts: %w", told(err))
+	}
+	if sizes == nil {
+		return fault.Hint(wrong, "or its parts are of different sizes, which the server does not tell: give its --sha256")
+	}
+	again := p.checksum.Verifier(sizes)
+	if _, err := io.Copy(again, object); err != nil {
+		return fault.As(fault.IO, err)
+	}
+	return again.Check()
+}
 
 // Unchanged implements fetch.Object.
 func (o *object) Unchanged(ctx context.Context, version string) (bool, error) {
