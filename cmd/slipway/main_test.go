@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -25,7 +27,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "serve": serve},
 	})
 }
 
@@ -44,6 +46,16 @@ func TestMemoryIsBoundedUnlessTheEnvironmentBoundsIt(t *testing.T) {
 			t.Errorf("GOMEMLIMIT=%q: got a limit of %d bytes, want %d", variable, got, want)
 		}
 	}
+}
+
+// serve starts a web server of a folder and sets SERVER to its URL: serve www.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve FOLDER")
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(server.Close)
+	ts.Setenv("SERVER", server.URL)
 }
 
 // status runs a command and checks its exit code: status 64 slipway mkdri /a.

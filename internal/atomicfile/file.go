@@ -1,9 +1,7 @@
 package atomicfile
 
 import (
-	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,24 +87,6 @@ func (f *File) Commit() error {
 		return err
 	}
 	return f.publish()
-}
-
-// CommitChanged is Commit for a file whose content may be that of the target, which then stays, but for its owner and mode
-// where they differ. It reports whether it changed anything.
-func (f *File) CommitChanged(ctx context.Context) (changed bool, err error) {
-	defer f.Abort()
-	size, err := f.Size()
-	if err != nil {
-		return false, err
-	}
-	same, err := f.holds(ctx, io.NewSectionReader(f, 0, size))
-	if err != nil {
-		return false, err
-	}
-	if same {
-		return f.mend(f.env, f.attributes)
-	}
-	return true, f.Commit()
 }
 
 // finish gives the file its owner and mode and makes it durable, unless it need not be: what is left is the rename.

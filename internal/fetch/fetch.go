@@ -37,6 +37,9 @@ var Policy = step.Policy{Retries: 10, Backoff: 200 * time.Millisecond, MaxBackof
 // Object is a remote object.
 type Object interface {
 	transfer.Source
+	// Identity is what receipts call the object. It differs for any two objects, where String may leave out what tells them
+	// apart, and has no secret either.
+	Identity() string
 	// Unchanged reports whether the object's version is still that one. It asks the server.
 	Unchanged(ctx context.Context, version string) (bool, error)
 }

@@ -125,7 +125,7 @@ func (f *Fetching) recall(ctx context.Context, object Object, path string, want 
 
 // sourceOf returns what a receipt calls an object's source. That of a folder says how it was unpacked, too, and for whom.
 func (f *Fetching) sourceOf(object Object) string {
-	source := object.String()
+	source := object.Identity()
 	if f.extract.format != archive.None {
 		source += fmt.Sprintf(" %s %d %q %q %s %s", f.extract.format, f.strip, f.include, f.exclude, &f.mode, &f.owner)
 	}
@@ -155,19 +155,21 @@ func hashes(ctx context.Context, path string, want []byte) (int64, error) {
 		return -1, nil
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return -1, nil
 	}
-	size, digest, err := hash(ctx, file, path)
+	size, digest, err := hash(ctx, file, info.Size(), path)
 	if err != nil || !bytes.Equal(digest, want) {
 		return -1, err
 	}
 	return size, nil
 }
 
-// hash returns the size and the SHA-256 of what r has left.
-func hash(ctx context.Context, r io.Reader, name string) (int64, []byte, error) {
-	sum, size, buffer := sha256.New(), int64(0), make([]byte, 256<<10)
+// hash returns the size and the SHA-256 of what r has left, which is about that much: there may be many small files.
+func hash(ctx context.Context, r io.Reader, about int64, name string) (int64, []byte, error) {
+	const most = 256 << 10
+	sum, size, buffer := sha256.New(), int64(0), make([]byte, min(about+1, most))
 	for {
 		n, err := r.Read(buffer)
 		sum.Write(buffer[:n])

@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path"
@@ -72,11 +71,12 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	dir := f.Env.Path(dest)
 	root, err := os.OpenRoot(dir)
 	if missing(err) {
-		if err = os.Mkdir(dir, 0o755); err == nil {
-			err = f.own(dir)
-		}
-		if err == nil {
-			root, err = os.OpenRoot(dir)
+		var parent *os.Root
+		if parent, err = os.OpenRoot(filepath.Dir(dir)); err == nil {
+			defer parent.Close()
+			if err = f.makeFolder(parent, filepath.Base(dir)); err == nil {
+				root, err = os.OpenRoot(dir)
+			}
 		}
 	}
 	if err != nil {
@@ -85,13 +85,31 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	return root, nil
 }
 
-// own gives a new folder its owner.
-func (f *Fetching) own(dir string) error {
-	if !f.owner.Given() {
-		return nil
+// folderMode is that of new folders, whatever the umask is. What they inherit, such as a volume's set-group-ID, they keep.
+const folderMode = 0o755
+
+// makeFolder makes a folder and gives it its mode and owner. All of it goes through the open parent, where nobody who may
+// write to the volume can lead it elsewhere.
+func (f *Fetching) makeFolder(parent *os.Root, name string) error {
+	if err := parent.Mkdir(name, folderMode); err != nil {
+		return err
 	}
-	uid, gid := f.owner.IDs()
-	return f.Env.Chown(dir, uid, gid)
+	if f.owner.Given() {
+		dir, err := parent.Open(".")
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		uid, gid := f.owner.IDs()
+		if err := f.Env.ChownAt(int(dir.Fd()), name, uid, gid); err != nil {
+			return err
+		}
+	}
+	info, err := parent.Lstat(name)
+	if err != nil || info.Mode().Perm() == folderMode {
+		return err
+	}
+	return parent.Chmod(name, info.Mode()|folderMode)
 }
 
 // tree is the fetch of many objects.
@@ -239,7 +257,7 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 		return false, nil
 	}
 	if want != nil || t.writeSHA256 {
-		got, err := t.hash(ctx, l.Name)
+		got, err := t.hash(ctx, l)
 		if err != nil || want != nil && string(got) != string(want) {
 			return false, err
 		}
@@ -250,13 +268,13 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 }
 
 // hash returns the SHA-256 of a file that is there.
-func (t *tree) hash(ctx context.Context, name string) ([]byte, error) {
-	file, err := t.root.Open(name)
+func (t *tree) hash(ctx context.Context, l *leaf) ([]byte, error) {
+	file, err := t.root.Open(l.Name)
 	if err != nil {
 		return nil, nil // it cannot be read: perhaps it can be replaced
 	}
 	defer file.Close()
-	_, digest, err := hash(ctx, file, name)
+	_, digest, err := hash(ctx, file, l.Size, l.Name)
 	return digest, err
 }
 
@@ -288,14 +306,15 @@ func (t *tree) makeFolders(name string) error {
 	if err := t.makeFolders(path.Dir(name)); err != nil {
 		return err
 	}
-	err := t.root.Mkdir(name, 0o755)
+	parent, err := t.root.OpenRoot(path.Dir(name))
+	if err == nil {
+		defer parent.Close()
+		err = t.makeFolder(parent, path.Base(name))
+	}
 	if os.IsExist(err) {
 		if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
 			return nil
 		}
-	}
-	if err == nil {
-		err = t.own(filepath.Join(t.root.Name(), name))
 	}
 	if err != nil {
 		return fault.Output(fmt.Errorf("make the folder %s: %w", path.Join(t.Dest, name), cause(err)))
@@ -303,24 +322,15 @@ func (t *tree) makeFolders(name string) error {
 	return nil
 }
 
-// manifestName is that of the manifest in the folder.
-const manifestName = "SHA256SUMS"
-
 // collect waits for the objects in their order, and writes the manifest.
 func (t *tree) collect(ctx context.Context) error {
 	write := func(*leaf) error { return nil }
 	finish := func() error { return nil }
 	if t.writeSHA256 {
-		manifest, err := atomicfile.Create(t.Env, manifestName, atomicfile.Attributes{Mode: t.mode, Owner: t.owner, Root: t.root, Unsynced: true})
-		if err != nil {
-			return err
-		}
-		defer manifest.Abort()
-		write = func(l *leaf) error {
-			_, err := io.WriteString(manifest, manifestLine(l.sha256, l.Name))
-			return err
-		}
-		finish = func() error { _, err := manifest.CommitChanged(ctx); return err }
+		m := t.openManifest()
+		defer m.close()
+		write = func(l *leaf) error { return m.write(manifestLine(l.sha256, l.Name)) }
+		finish = m.commit
 	}
 	for {
 		var l *leaf

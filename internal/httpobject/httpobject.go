@@ -3,6 +3,7 @@ package httpobject
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,6 +26,15 @@ type Object struct {
 // String returns the URL without password and query.
 func (o *Object) String() string { return httpx.Redact(o.URL) }
 
+// Identity returns the URL as String does, with a few digits of a digest of the query if there is one: enough to tell two from
+// each other, and too few to tell what it is.
+func (o *Object) Identity() string {
+	if o.URL.RawQuery == "" {
+		return o.String()
+	}
+	return fmt.Sprintf("%s %.4x", o, sha256.Sum256([]byte(o.URL.RawQuery)))
+}
+
 // Get implements transfer.Source. A version is what If-Range takes: a strong ETag, or a date that is old enough to be one.
 // The server's refusals are NoInput (404, 410), Permission (401, 403, 407), Temporary (429, 5xx) and Data.
 func (o *Object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
@@ -36,6 +46,7 @@ func (o *Object) Get(ctx context.Context, r transfer.Range, version string) (*tr
 	if request.Header == nil {
 		request.Header = make(http.Header)
 	}
+	request.Host = request.Header.Get("Host") // which package http takes from there alone; "" is that of the URL
 	// The bytes that are wanted are those that the server has. Some servers tell the encoding of a file that is stored so,
 	// such as x.tar.gz; it stays as it is.
 	request.Header.Set("Accept-Encoding", "identity")

@@ -212,6 +212,37 @@ func TestVersionsAreStrongValidators(t *testing.T) {
 	}
 }
 
+func TestTheHostMayBeAnother(t *testing.T) {
+	var host string
+	o := answering(t, func(w http.ResponseWriter, r *http.Request) { host = r.Host })
+	for want, header := range map[string]http.Header{"repo.example.com": {"Host": {"repo.example.com"}}, o.URL.Host: nil} {
+		o.Header = header
+		answer, err := o.Get(t.Context(), transfer.Range{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if host != want {
+			t.Errorf("got the host %s, want %s", host, want)
+		}
+	}
+}
+
+func TestIdentitiesDifferAndTellNoSecret(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, query := range []string{"", "?id=hunter2", "?id=hunter3"} {
+		u, err := url.Parse("https://me:hunter2@repo/a" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		identity := (&httpobject.Object{URL: u}).Identity()
+		if seen[identity] || strings.Contains(identity, "hunter") || !strings.Contains(identity, "repo/a") {
+			t.Errorf("%s: got %s", query, identity)
+		}
+		seen[identity] = true
+	}
+}
+
 func TestUnchangedAsksForOneByte(t *testing.T) {
 	var asked string
 	version := `"a"`

@@ -187,7 +187,7 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	x.result.Most = x.schedule.most
+	x.result.Most = x.schedule.peak()
 	return x.file.Truncate(x.result.Size)
 }
 

@@ -181,6 +181,13 @@ func (s *schedule) setLimit(limit int) {
 	s.tell()
 }
 
+// peak returns the most connections that might work at once until now.
+func (s *schedule) peak() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
+}
+
 // follow notes that the follower is at from and returns up to where it may read on, which is after from, or from at the
 // object's end and when all is over.
 func (s *schedule) follow(from int64) (to int64) {

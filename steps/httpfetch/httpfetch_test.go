@@ -18,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -411,6 +412,68 @@ func TestAReceiptIsOfOneURL(t *testing.T) {
 	done(t, fetch(t, root, "url="+s.URL+"/a", "dest=/out"))
 	done(t, fetch(t, root, "url="+s.URL+"/b", "dest=/out"))
 	is(t, root, "out", "b")
+}
+
+func TestAReceiptIsOfOneQuery(t *testing.T) {
+	s := serve(t, nil)
+	s.spoil = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(r.URL.RawQuery))
+		return true
+	}
+	root := t.TempDir()
+	for _, query := range []string{"id=5", "id=6"} {
+		done(t, fetch(t, root, "url="+s.URL+"/a?"+query, "dest=/out"))
+		is(t, root, "out", query)
+	}
+}
+
+// TestEndsInTheMiddle is about servers that send something and then nothing more.
+func TestEndsInTheMiddle(t *testing.T) {
+	archive := gzipped(t, tarOf(t, file{name: "x", content: string(random(300<<10, 6))}))
+	for _, test := range []struct {
+		name    string
+		stuck   string // the path of what never ends
+		options []string
+	}{
+		{"file", "/a", nil},
+		{"archive", "/a", []string{"extract=true"}},
+		{"manifest", "/sums", []string{"sha256-file=URL/sums"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			defer goleak.VerifyNone(t)
+			s := serve(t, map[string][]byte{"a": archive})
+			defer s.Close()
+			ctx, cancel := context.WithCancelCause(context.Background())
+			s.spoil = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != test.stuck {
+					return false
+				}
+				w.Header().Set("Content-Length", strconv.Itoa(len(archive)))
+				w.Write(archive[:200<<10])
+				w.(http.Flusher).Flush()
+				cancel(&fault.Signal{Signal: syscall.SIGTERM})
+				<-r.Context().Done()
+				return true
+			}
+			root := t.TempDir()
+			options := []string{"url=" + s.URL + "/a", "dest=/out"}
+			for _, option := range test.options {
+				options = append(options, strings.ReplaceAll(option, "URL", s.URL))
+			}
+			task := steptest.Task(t, httpfetch.Kind, options)
+			task.Policy.Grace = 10 * time.Second // so that a run that is late is seen, and not left behind
+			began := time.Now()
+			result := steptest.Run(ctx, task, root)
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it took %s to end", took)
+			}
+			if result.State == run.Done || fault.ExitCode(result.Err) != 128+15 {
+				t.Errorf("got %v (%d), want the signal", result.Err, fault.ExitCode(result.Err))
+			}
+			is(t, root)
+		})
+	}
 }
 
 func TestAServerWithoutVersionsReplacesNothingThatIsTheSame(t *testing.T) {

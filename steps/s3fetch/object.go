@@ -26,6 +26,9 @@ type object struct {
 // String implements transfer.Source.
 func (o *object) String() string { return o.url.String() }
 
+// Identity implements fetch.Object.
+func (o *object) Identity() string { return o.String() }
+
 // Get implements transfer.Source. A version is the object's id in a bucket that has versions, and else its ETag.
 func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
 	got, err := o.client.Get(ctx, o.url.Key, o.options(r, version))
@@ -38,7 +41,7 @@ func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*tr
 	}
 	return &transfer.Answer{
 		Body: got.Body, Offset: got.Offset, Length: got.Length, Size: got.Size, Version: versionOf(got),
-		Proofs: func(ctx context.Context) ([]transfer.Proof, error) { return o.proofs(ctx, got) },
+		Proofs: func(ctx context.Context) ([]transfer.Proof, error) { return o.proofs(ctx, got, r.Length > 0) },
 	}, nil
 }
 
@@ -76,11 +79,11 @@ func told(err error) error {
 	return err
 }
 
-// proofs returns the object's own checksum. It comes with a whole object, and has to be asked for where a part of it was
-// read.
-func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, error) {
+// proofs returns the object's own checksum. It comes with a whole object, and has to be asked for where a range was read, even
+// if that is all there is.
+func (o *object) proofs(ctx context.Context, got *s3.Object, ranged bool) ([]transfer.Proof, error) {
 	options := o.options(transfer.Range{}, versionOf(got))
-	if got.Length != got.Size {
+	if ranged {
 		whole, err := o.client.Head(ctx, o.url.Key, options)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the checksum: %w", told(err))

@@ -28,7 +28,7 @@ below that prefix into the folder DEST.
     slipway s3-fetch s3://models/m.bin /models/m.bin --sha256 9f2c…
     slipway s3-fetch s3://models/llama/ /models/llama --exclude '*.md' --sha256-file s3://models/llama/SHA256SUMS
     slipway s3-fetch s3://sites/www.tar.zst /srv/www --extract
-    slipway s3-fetch s3://b/key /data/ --endpoint-url https://minio:9000 --path-style --ca-file /etc/ca/ca.pem
+    slipway s3-fetch s3://data/key /data/ --endpoint-url https://minio:9000 --path-style --ca-file /etc/ca/ca.pem
 
 In a plan:
 
