@@ -10,14 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/slipway-init/slipway/e2e/internal/faultproxy"
 	"github.com/slipway-init/slipway/e2e/internal/s3put"
 	"github.com/slipway-init/slipway/e2e/internal/servers"
 	"github.com/slipway-init/slipway/e2e/internal/slipway"
+	"github.com/slipway-init/slipway/e2e/internal/spans"
 )
 
 // noise returns bytes that nothing compresses. Each seed has its own; the same one begins always the same.
@@ -152,6 +155,56 @@ func absent(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("there is something at %s (%v)", path, err)
+	}
+}
+
+// A proxy of the pod's environment is asked for everything, and resolves the names.
+func TestFetchThroughAProxy(t *testing.T) {
+	t.Parallel()
+	content := noise(33, 20<<20)
+	for _, o := range origins(t) {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			o.put(t, "object", content)
+			proxy := faultproxy.Start(t, o.addr)
+			dest := filepath.Join(t.TempDir(), "object")
+			fetch := o.fetch("store.invalid", "object", dest, "--sha256", digest(content), "--retries", "0")
+			expect(t, fetch.Run(t), 69, "store.invalid")
+			fetch.Env = append(slices.Clone(fetch.Env), "HTTP_PROXY="+proxy.URL)
+			expect(t, fetch.Run(t), 0)
+			holds(t, dest, content)
+			if proxy.Counts().Sent < int64(len(content)) {
+				t.Errorf("the proxy saw %+v", proxy.Counts())
+			}
+		})
+	}
+}
+
+// The span of a fetch says how much came, how, and how fast; each part that was asked for again is an event.
+func TestTraceOfAFetch(t *testing.T) {
+	t.Parallel()
+	c := servers.StartCollector(t)
+	web := fromNginx(t)
+	content := noise(34, 40<<20)
+	web.put(t, "object", content)
+	proxy := faultproxy.Start(t, web.addr)
+	proxy.Spoil(first(2, faultproxy.Fault{Cut: 1 << 20, Reset: true}))
+	fetch := web.fetch(proxy.Addr, "object", filepath.Join(t.TempDir(), "object"), "--sha256", digest(content), "--backoff", "20ms")
+	fetch.Env = endpoint("grpc", c.GRPC)
+	expect(t, fetch.Run(t), 0)
+	span := spans.Read(t, c.Received(t)).Find(t, "http-fetch")
+	for key, want := range map[string]string{"bytes": fmt.Sprint(len(content)), "sha256": digest(content), "verified": "true"} {
+		if got := span.Attributes["slipway.output."+key]; got != want {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+	for _, key := range []string{"requests", "connections", "rate", "retried"} {
+		if n, err := strconv.Atoi(span.Attributes["slipway.output."+key]); err != nil || n < 1 {
+			t.Errorf("%s: got %q, want a number", key, span.Attributes["slipway.output."+key])
+		}
+	}
+	if len(span.Events) < 2 || span.Events[0].Name != "retry" {
+		t.Errorf("got events %+v, want two retries", span.Events)
 	}
 }
 

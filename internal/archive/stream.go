@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bufio"
-	"bytes"
 	"compress/bzip2"
 	"context"
 	"errors"
@@ -101,7 +100,7 @@ func drain(r *metered) error {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buffer)
-		if len(bytes.Trim(buffer[:n], "\x00")) > 0 {
+		if !zeros(buffer[:n]) {
 			return fault.Hint(fault.New(fault.Data, "the archive has data after its end"),
 				"archives that cat(1) has put together are not one archive: unpack them one by one, or use tar -A")
 		}

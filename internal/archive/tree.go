@@ -22,11 +22,13 @@ const portion = 256 << 10
 type tree struct {
 	meter
 	unique bool // an entry may not take the place of one that came before
-	ctx    context.Context
-	root   *os.Root
-	open   []level // from the root's child down to the directory that was written to last
-	late   []dir   // directories whose mode and time are still to be set
-	buffer []byte
+	// inherited is the set-group-ID bit, if the root has it: a volume with an fsGroup does, so that all in it is the group's.
+	inherited fs.FileMode
+	ctx       context.Context
+	root      *os.Root
+	open      []level // from the root's child down to the directory that was written to last
+	late      []dir   // directories whose mode and time are still to be set
+	buffer    []byte
 }
 
 // level is an open directory. Archives go through their directories in order, so that the next entry is most often one of
@@ -45,7 +47,11 @@ type dir struct {
 }
 
 func newTree(ctx context.Context, root *os.Root, m meter) *tree {
-	return &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	t := &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	if info, err := root.Stat("."); err == nil {
+		t.inherited = info.Mode() & fs.ModeSetgid
+	}
+	return t
 }
 
 // close closes all directories.
@@ -114,7 +120,7 @@ func (t *tree) mkdir(above *os.Root, name string) error {
 		if err := above.Mkdir(name, 0o755); err != nil {
 			return fault.Output(err)
 		}
-		return fault.Output(above.Chmod(name, 0o755)) // whatever the umask
+		return fault.Output(above.Chmod(name, 0o755|t.inherited)) // whatever the umask
 	case err != nil:
 		return fault.Output(err)
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -184,7 +190,7 @@ func (t *tree) fill(f *os.File, content io.Reader, sparse bool) error {
 			return err
 		}
 		part := t.buffer[:n]
-		if sparse && len(bytes.TrimLeft(part, "\x00")) == 0 {
+		if sparse && zeros(part) {
 			_, err = f.Seek(int64(n), io.SeekCurrent)
 		} else {
 			_, err = f.Write(part)
@@ -201,6 +207,11 @@ func (t *tree) fill(f *os.File, content io.Reader, sparse bool) error {
 		return fault.Output(f.Truncate(end))
 	}
 	return nil
+}
+
+// zeros reports whether p is all zeros: then it is equal to itself, moved by one.
+func zeros(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 // makeLink makes a symbolic link.
@@ -286,7 +297,7 @@ func (t *tree) finish() error {
 		if err := setTime(parent, base, d.time); err != nil {
 			return err
 		}
-		if err := parent.Chmod(base, d.mode); err != nil {
+		if err := parent.Chmod(base, d.mode|t.inherited); err != nil {
 			return fault.Output(err)
 		}
 	}

@@ -75,7 +75,7 @@ func (s *sourceAt) ReadAt(p []byte, offset int64) (int, error) {
 	if s.err = s.ctx.Err(); s.err != nil {
 		return 0, s.err
 	}
-	if s.left -= int64(len(p)); s.left <= 0 {
+	if s.left -= int64(len(p)); s.left <= 0 || offset < 0 { // package zip computes offsets from what a zip says
 		return 0, io.ErrUnexpectedEOF
 	}
 	n, err := s.at.ReadAt(p, offset)

@@ -88,6 +88,14 @@ var rules = []rule{
 		why: "one package holds the client, which reads the process's environment and retries unless it is kept from it",
 	},
 	{
+		from: "", except: []string{"internal/glob"}, forbid: []string{"github.com/bmatcuk/doublestar"},
+		why: "one pattern means one thing, whatever step it is given to",
+	},
+	{
+		from: "", except: []string{"internal/archive"}, forbid: []string{"archive/", "github.com/klauspost/compress/zstd"},
+		why: "whoever unpacks by himself has none of its limits",
+	},
+	{
 		from: "internal/run", forbid: []string{module + "internal/cli", module + "internal/console", module + "internal/report"},
 		why: "the runner tells an observer; who looks on is not its business",
 	},
