@@ -246,10 +246,10 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 
 // bufferFor returns the size of the buffer for an object of that size: there may be many small ones.
 func bufferFor(size int64) int64 {
-	if size == Unknown {
+	if size == Unknown || size >= chunk {
 		return chunk
 	}
-	return min(chunk, size+1)
+	return size + 1
 }
 
 // room empties the file, if anything is in it, and gives it room for size bytes, if that is known and much.

@@ -326,6 +326,33 @@ func TestFaultsOfTheServer(t *testing.T) {
 	}
 }
 
+func TestAbsurdSizes(t *testing.T) {
+	for _, size := range []int64{1 << 62, 1<<63 - 1, 1<<63 - 100} {
+		for _, whole := range []bool{false, true} {
+			t.Run(fmt.Sprint(size, "/", whole), func(t *testing.T) {
+				s := serve(t, nil, func(n int, w http.ResponseWriter, r *http.Request) bool {
+					w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+					if !whole {
+						w.Header().Set("Content-Length", strconv.Itoa(8<<20))
+						w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", 8<<20-1, size))
+						w.WriteHeader(http.StatusPartialContent)
+					}
+					w.Write(make([]byte, 1000))
+					return true
+				})
+				path := filepath.Join(t.TempDir(), "object")
+				_, err := fetch(t.Context(), s.object(t), path, transfer.Options{})
+				if fault.KindOf(err) != fault.CantCreate {
+					t.Errorf("got %v (%v), want CantCreate", err, fault.KindOf(err))
+				}
+				if names := list(t, filepath.Dir(path)); len(names) > 0 {
+					t.Errorf("it left %v behind", names)
+				}
+			})
+		}
+	}
+}
+
 func TestReplacedHalfWay(t *testing.T) {
 	before, after := content(40<<20, 3), content(41<<20, 4)
 	var s *server
