@@ -7,6 +7,7 @@ import (
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
 	"github.com/slipway-init/slipway/steps/install"
+	"github.com/slipway-init/slipway/steps/iptablesredirect"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/touch"
@@ -26,6 +27,7 @@ func All() []step.Kind {
 		writefile.Kind,
 		render.Kind,
 		vaultrender.Kind,
+		iptablesredirect.Kind,
 		exec.Kind,
 		install.Kind,
 	}
