@@ -49,10 +49,10 @@ func setRoutes(want Ruleset) error {
 
 // setPolicy adds or removes rule and route of one family.
 func setPolicy(conn *rtnetlink.Conn, f uint8, want bool) error {
-	table, mark := uint32(TProxyTable), uint32(TProxyMark)
+	table, mark, priority := uint32(TProxyTable), uint32(TProxyMark), uint32(rulePriority)
 	rule := &rtnetlink.RuleMessage{
 		Family: f, Table: TProxyTable, Action: unix.FR_ACT_TO_TBL,
-		Attributes: &rtnetlink.RuleAttributes{Table: &table, FwMark: &mark},
+		Attributes: &rtnetlink.RuleAttributes{Table: &table, FwMark: &mark, Priority: &priority},
 	}
 	route := &rtnetlink.RouteMessage{
 		Family: f, Table: TProxyTable, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Protocol: unix.RTPROT_BOOT,
@@ -75,6 +75,10 @@ func setPolicy(conn *rtnetlink.Conn, f uint8, want bool) error {
 	}
 	return nil
 }
+
+// rulePriority is the one that ip-rule(8) would choose for a first rule. The kernel would choose another one for each,
+// and then not see that it has the rule already.
+const rulePriority = 32765
 
 // loopbackIndex is the index of lo, the first interface of every network namespace.
 const loopbackIndex = 1
