@@ -13,7 +13,7 @@ type Mesh struct {
 	Name string
 	// chains are the beginnings of the names that its chains have, in iptables or as tables of nft.
 	chains []string
-	// UID is the user whose connections its redirect lets pass; -1 if there is none.
+	// UID is the user whose connections its redirect lets pass.
 	UID int
 	// Annotation is the pod's annotation that lets a port pass.
 	Annotation string
@@ -30,10 +30,10 @@ var meshes = []Mesh{
 	{"app mesh", []string{"APPMESH_"}, 1337, "appmesh.k8s.aws/egressIgnoredPorts"},
 }
 
-// Hint is what a user can do about a connection that the mesh has taken.
+// Hint is what a user can do about a connection that the mesh has taken to a proxy that is not up yet. It is short enough
+// for the report.
 func (m Mesh) Hint() string {
-	return fmt.Sprintf("%s redirects this pod's connections to its proxy, which may not be up yet: run this container as runAsUser: %d, "+
-		"exclude the port with the annotation %s, or start the proxy first (a native sidecar)", m.Name, m.UID, m.Annotation)
+	return fmt.Sprintf("%s redirects this pod: set runAsUser: %d, or the annotation %s", m.Name, m.UID, m.Annotation)
 }
 
 // recognise returns the meshes that chains of such names belong to.

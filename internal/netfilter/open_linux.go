@@ -17,9 +17,9 @@ func open(ctx context.Context, env *step.Env, name string, netlink *nft) (Backen
 	switch name {
 	case "auto":
 	case "nft":
-		return netlink, "asked for", nil
+		return netlink, "it was asked for", nil
 	default:
-		return newIPTables(env, name), "asked for", nil
+		return newIPTables(env, name), "it was asked for", nil
 	}
 	_, err := netlink.Diff(ctx, Ruleset{})
 	if err == nil {

@@ -21,8 +21,8 @@ import (
 
 // Proof is what connections have shown of a redirect.
 type Proof struct {
-	Proved   []string // "outbound IPv4"
-	Untested []string // what could not be tried, with the reason
+	Proved   []string // "IPv4 and IPv6: outbound, inbound"
+	Untested []string // what could not be tried, with the reason: "IPv6: outbound: no route"
 }
 
 // Addresses that lead nowhere: RFC 5737 and RFC 3849 keep them for documentation. What is redirected never gets there.
@@ -73,6 +73,7 @@ func Verify(ctx context.Context, o Options) (Proof, error) {
 // attempt is one connection to try.
 type attempt struct {
 	name     string
+	family   family
 	inbound  bool           // through the inbound chain
 	target   netip.AddrPort // where it leads
 	uid, gid int            // whose it is; -1 is the process's own
@@ -95,19 +96,19 @@ func (v *verifier) cases() {
 	uid, gid := stranger(o.ProxyUIDs, os.Geteuid()), stranger(o.ProxyGIDs, os.Getegid())
 	for _, f := range []family{ipv4, ipv6} {
 		add := func(name string, change func(*attempt)) {
-			a := attempt{name: fmt.Sprintf("%s IPv%d", name, f), uid: uid, gid: gid, redirect: true}
+			a := attempt{name: name, family: f, uid: uid, gid: gid, redirect: true}
 			change(&a)
 			v.list = append(v.list, a)
 		}
 		if target, ok := o.outboundTarget(f); ok && o.Outbound != 0 {
 			add("outbound", func(a *attempt) { a.target = target })
-			for _, ids := range o.ProxyUIDs {
+			for _, ids := range firstOf(o.ProxyUIDs) {
 				add(fmt.Sprintf("excluded uid %d", ids.First), func(a *attempt) { a.target, a.uid, a.redirect = target, int(ids.First), false })
 			}
-			for _, ids := range o.ProxyGIDs {
+			for _, ids := range firstOf(o.ProxyGIDs) {
 				add(fmt.Sprintf("excluded gid %d", ids.First), func(a *attempt) { a.target, a.gid, a.redirect = target, int(ids.First), false })
 			}
-			add("slipway's own", func(a *attempt) { a.target, a.mark, a.redirect = target, OwnMark, false })
+			add("own mark", func(a *attempt) { a.target, a.mark, a.redirect = target, OwnMark, false })
 			if len(o.ExcludeOutbound) > 0 {
 				port := o.ExcludeOutbound[0].First
 				add(fmt.Sprintf("excluded outbound port %d", port), func(a *attempt) {
@@ -133,6 +134,9 @@ func (v *verifier) cases() {
 		}
 	}
 }
+
+// firstOf returns as many ranges as are tried.
+func firstOf(ids []IDs) []IDs { return ids[:min(len(ids), 4)] }
 
 // stranger returns an id that is not in the list: the own one, if it is not.
 func stranger(ids []IDs, own int) int {
@@ -366,30 +370,63 @@ func (l *listener) close() {
 
 // result sums up what was tried.
 func (v *verifier) result() (Proof, error) {
-	var proof Proof
 	var wrong []string
-	reasons := make(map[string][]string)
-	var order []string
+	proved, untested := newSummary(), newSummary()
 	for _, a := range v.list {
 		switch {
 		case a.untested != nil:
-			reason := a.untested.Error()
-			if reasons[reason] == nil {
-				order = append(order, reason)
-			}
-			reasons[reason] = append(reasons[reason], a.name)
+			untested.add(a.family, a.name, a.untested.Error())
 		case a.wrong != nil:
-			wrong = append(wrong, fmt.Sprintf("%s (%s): %v", a.name, a.target, a.wrong))
+			wrong = append(wrong, fmt.Sprintf("%s IPv%d (%s): %v", a.name, a.family, a.target, a.wrong))
 		default:
-			proof.Proved = append(proof.Proved, a.name)
+			proved.add(a.family, a.name, "")
 		}
 	}
-	for _, reason := range order {
-		proof.Untested = append(proof.Untested, strings.Join(reasons[reason], ", ")+": "+reason)
-	}
+	proof := Proof{Proved: proved.lines(), Untested: untested.lines()}
 	if len(wrong) > 0 {
-		return proof, fault.Hint(fault.New(fault.Conflict, "the rules are set, but not what happens: %s", strings.Join(wrong, "; ")),
-			"something else decides on connections before slipway's rules: look at nft list ruleset and iptables-save in the pod's network namespace")
+		return proof, fault.Hint(fault.New(fault.Conflict, "the rules are set, but connections go elsewhere: %s", strings.Join(wrong, "; ")),
+			"something decides before slipway: look at nft list ruleset and iptables-save in the pod's network namespace")
 	}
 	return proof, nil
+}
+
+// summary tells many attempts in few words: those of the same families and the same outcome stand together.
+type summary struct {
+	order    []note
+	families map[note]string
+}
+
+type note struct{ name, outcome string }
+
+func newSummary() *summary { return &summary{families: make(map[note]string)} }
+
+func (s *summary) add(f family, name, outcome string) {
+	n := note{name, outcome}
+	if s.families[n] != "" {
+		s.families[n] += " and "
+	} else {
+		s.order = append(s.order, n)
+	}
+	s.families[n] += fmt.Sprintf("IPv%d", f)
+}
+
+func (s *summary) lines() []string {
+	var heads []note // families and outcome
+	names := make(map[note][]string)
+	for _, n := range s.order {
+		head := note{s.families[n], n.outcome}
+		if names[head] == nil {
+			heads = append(heads, head)
+		}
+		names[head] = append(names[head], n.name)
+	}
+	var lines []string
+	for _, head := range heads {
+		line := head.name + ": " + strings.Join(names[head], ", ")
+		if head.outcome != "" {
+			line += ": " + head.outcome
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }

@@ -5,8 +5,8 @@
 package iptablesredirect
 
 import (
+	"cmp"
 	"context"
-	"strconv"
 	"strings"
 	"time"
 
@@ -131,14 +131,17 @@ func (s *redirect) Run(ctx context.Context, env *step.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Output("backend", backend.Name()+": "+why)
+	env.Output("backend", backend.Name())
+	if s.backend == "auto" {
+		env.Output("because", why)
+	}
 	changed, err := netfilter.Apply(ctx, backend, s.rules())
 	if err != nil {
 		return err
 	}
 	if s.verify {
 		proof, err := netfilter.Verify(ctx, s.parsed)
-		env.Output("verified", strconv.Itoa(len(proof.Proved))+": "+strings.Join(proof.Proved, ", "))
+		env.Output("verified", cmp.Or(strings.Join(proof.Proved, "; "), "nothing"))
 		if len(proof.Untested) > 0 {
 			env.Output("unverified", strings.Join(proof.Untested, "; "))
 		}
