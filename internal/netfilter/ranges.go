@@ -81,11 +81,11 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
 		var addr netip.Addr
-		if addr, err = netip.ParseAddr(text); err == nil {
+		if addr, err = netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
 	}
-	if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
+	if err != nil || !prefix.IsValid() || prefix.Addr().Is4In6() {
 		return netip.Prefix{}, fmt.Errorf("%q is not a network: write 10.0.0.0/8, 2001:db8::/32 or one address", text)
 	}
 	return prefix.Masked(), nil
