@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -337,4 +338,82 @@ func TestDryRunDiff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What --dry-run prints is what is applied: loaded by nft and iptables-restore, it makes the same rules.
+func TestDryRunShowsWhatIsApplied(t *testing.T) {
+	needRoot(t, "network namespaces")
+	for _, backend := range redirectBackends {
+		for _, s := range scenarios {
+			t.Run(backend+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				options := append([]string{"iptables-redirect", "--backend", backend}, s.options...)
+				shown := slipway.Run(t, append([]string{"--dry-run"}, options...)...)
+				expect(t, shown, 0)
+				var text strings.Builder
+				for line := range strings.Lines(shown.Stdout) {
+					if _, rule, ok := strings.Cut(line, "        | "); ok {
+						text.WriteString(rule)
+					}
+				}
+				loaded, applied := pod.New(t), pod.New(t)
+				load(t, loaded, backend, text.String())
+				expect(t, inside(t, applied, slipway.Command{Args: options}), 0)
+				if got, want := rulesOf(t, loaded, backend), rulesOf(t, applied, backend); got != want || !strings.Contains(strings.ToLower(got), "slipway") {
+					t.Errorf("what was shown makes\n%s\nwhat was applied is\n%s", got, want)
+				}
+			})
+		}
+	}
+}
+
+// load loads rules into a pod, without slipway.
+func load(t *testing.T, p *pod.Pod, backend, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules")
+	commands := map[string]string{file: "nft -f " + file}
+	write(t, file, text)
+	if backend != "nft" {
+		v4, v6, _ := strings.Cut(text, "# IPv6\n")
+		write(t, file+"4", v4)
+		write(t, file+"6", v6)
+		commands = map[string]string{file + "4": backend + "-restore --noflush ", file + "6": "ip6" + strings.TrimPrefix(backend, "ip") + "-restore --noflush "}
+	}
+	for rules, command := range commands {
+		if backend != "nft" {
+			command = "env XTABLES_LOCKFILE=" + file + ".lock " + command + rules
+		}
+		if output, err := p.Inside.Output(t, strings.Fields(command)...); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, output)
+		}
+	}
+}
+
+// one is a set of one element, which nft makes a comparison when it reads it.
+var one = regexp.MustCompile(`\{ ([^,{}]+) \}`)
+
+// rulesOf lists what a back end has set, without counters and dates.
+func rulesOf(t *testing.T, p *pod.Pod, backend string) string {
+	t.Helper()
+	commands := []string{"nft list table inet slipway"}
+	if backend != "nft" {
+		commands = nil
+		for _, table := range []string{"raw", "mangle", "nat"} {
+			commands = append(commands, backend+"-save -t "+table, "ip6"+strings.TrimPrefix(backend, "ip")+"-save -t "+table)
+		}
+	}
+	var text strings.Builder
+	for _, command := range commands {
+		output, err := p.Inside.Output(t, strings.Fields(command)...)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, output)
+		}
+		for line := range strings.Lines(output) {
+			line, _, _ = strings.Cut(line, " [")
+			if backend == "nft" || strings.Contains(line, "SLIPWAY_") { // tables of iptables that are empty may be there or not
+				text.WriteString(strings.TrimRight(line, "\n") + "\n")
+			}
+		}
+	}
+	return one.ReplaceAllString(text.String(), "$1")
 }
