@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -290,11 +291,70 @@ var (
 	beyond      = pod.Both{V4: netip.MustParseAddr("192.0.2.99"), V6: netip.MustParseAddr("2001:db8:99::99")}
 )
 
+// example returns the options of iptables-redirect in an example's manifest.
+func example(t *testing.T, file string) []string {
+	t.Helper()
+	_, rest, found := strings.Cut(read(t, filepath.Join("..", "examples", "mesh-redirect", file)), "- iptables-redirect\n")
+	if !found {
+		t.Fatalf("%s has no iptables-redirect", file)
+	}
+	var options []string
+	for line := range strings.Lines(rest) {
+		option, ok := strings.CutPrefix(strings.TrimSpace(line), "- ")
+		if !ok {
+			break
+		}
+		options = append(options, option)
+	}
+	return options
+}
+
+// examples are the manifests, which say what the meshes' own init containers are given.
+func examples(t *testing.T) []scenario {
+	t.Helper()
+	return []scenario{
+		{
+			name: "example istio", options: example(t, "istio.yaml"),
+			journeys: []journey{
+				app("a service", pod.Server, 80, out),
+				app("another port", pod.Server, 3306, out),
+				app("UDP", pod.Resolver, 53, passes).with(udp),
+				user("the proxy", istio, pod.Server, 80, passes),
+				group("the proxy's group", istio, pod.Server, 80, passes),
+				user("root", 0, pod.Server, 80, out),
+				app("loopback", pod.Loopback, 8080, passes),
+				app("the pod itself", pod.Own, 8080, passes),
+				user("the proxy to the pod", istio, pod.Own, 8080, in),
+				user("the proxy to its application", istio, pod.Own, 8080, passes).with(from(istioSource)),
+				inbound("inbound", 8080, in),
+				inbound("inbound to the tunnel", 15008, passes),
+				inbound("inbound to merged metrics", 15020, passes),
+				inbound("a probe", 15021, passes),
+				inbound("inbound to the proxy's metrics", 15090, passes),
+			},
+		},
+		{
+			name: "example linkerd", options: example(t, "linkerd.yaml"),
+			journeys: []journey{
+				app("a service", pod.Server, 80, out),
+				app("another port", pod.Server, 3306, out),
+				user("the proxy", linkerd, pod.Server, 80, passes),
+				user("another user", linkerd+1, pod.Server, 80, out),
+				app("loopback", pod.Loopback, 8080, passes),
+				app("the pod itself", pod.Own, 8080, passes),
+				inbound("inbound", 8080, in),
+				inbound("inbound to any port", 15020, in),
+			},
+		},
+	}
+}
+
 // Every kind of connection goes where the options say, by each back end and in both families. Each is made without rules
 // first: a test that cannot fail says nothing.
 func TestRedirect(t *testing.T) {
 	needRoot(t, "network namespaces")
 	count := 0
+	scenarios := append(examples(t), scenarios...)
 	for _, s := range scenarios {
 		count += len(s.journeys)
 	}
