@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,12 @@ func TestKernelTakesTheRules(t *testing.T) {
 		return
 	}
 	ctx := context.Background()
-	for name, o := range cases(t) {
+	all := cases(t)
+	all["most"] = longest()
+	for name, o := range all {
+		if err := o.Check(); err != nil {
+			t.Fatal(err)
+		}
 		rules := Plan(o)
 		for _, want := range []bool{true, false} {
 			if changed, err := backend.Apply(ctx, rules); err != nil || changed != want {
@@ -71,6 +77,23 @@ func TestKernelTakesTheRules(t *testing.T) {
 	if f, err := backend.found(); err != nil || f.table || len(f.chains) > 0 {
 		t.Errorf("after it: got %+v, %v", f, err)
 	}
+}
+
+// longest has lists as long as they may be, of entries that cannot be merged.
+func longest() Options {
+	o := Options{Outbound: 1, Inbound: 2}
+	for i := range most {
+		n := uint16(2*i + 1)
+		port, ids := Ports{n, n}, IDs{uint32(n), uint32(n)}
+		v4 := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 8), byte(n), 0}), 24)
+		v6 := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 13, 0xb8, byte(n >> 8), byte(n)}), 48)
+		o.ProxyUIDs, o.ProxyGIDs = append(o.ProxyUIDs, ids), append(o.ProxyGIDs, ids)
+		o.IncludeInbound, o.ExcludeInbound = append(o.IncludeInbound, port), append(o.ExcludeInbound, port)
+		o.IncludeOutbound, o.ExcludeOutbound = append(o.IncludeOutbound, port), append(o.ExcludeOutbound, port)
+		o.IncludeDestinations, o.ExcludeDestinations = append(o.IncludeDestinations, v4), append(o.ExcludeDestinations, v6)
+		o.ExcludeSources = append(o.ExcludeSources, v6)
+	}
+	return o
 }
 
 // Options to rules never panics, and the kernel takes whatever Check lets pass.
@@ -146,8 +169,8 @@ func TestKernelFaults(t *testing.T) {
 		if fault.KindOf(err) != want || !errors.Is(err, errno) {
 			t.Errorf("%v: got %v, of kind %s, want %s", errno, err, fault.KindOf(err), want)
 		}
-		if hint := fault.HintOf(err); (hint == "") != want.Transient() {
-			t.Errorf("%v: got the hint %q", errno, hint)
+		if hint := fault.HintOf(err); (hint == "") != want.Transient() || len("hint: "+hint) >= 140 {
+			t.Errorf("%v: got the hint %q of %d bytes", errno, hint, len(hint))
 		}
 	}
 }
@@ -175,15 +198,15 @@ func tools(t *testing.T, script string, names ...string) *step.Env {
 func TestAutoWithoutNFTables(t *testing.T) {
 	const works = `case "$1" in --version) echo iptables v1.8.9;; *) echo "-P OUTPUT ACCEPT";; esac`
 	missing := without(unix.EOPNOTSUPP)
-	backend, why, err := open(t.Context(), tools(t, works, "iptables-legacy", "ip6tables-legacy"), "auto", missing)
+	backend, why, err := open(tools(t, works, "iptables-legacy", "ip6tables-legacy"), "auto", missing)
 	if err != nil || backend.Name() != "iptables-legacy" || !strings.Contains(why, "the kernel has no nf_tables") {
 		t.Errorf("got %v because %q, %v", backend, why, err)
 	}
-	_, _, err = open(t.Context(), tools(t, "echo broken >&2; exit 3", "iptables-legacy", "iptables"), "auto", missing)
+	_, _, err = open(tools(t, "echo broken >&2; exit 3", "iptables-legacy", "iptables"), "auto", missing)
 	if fault.KindOf(err) != fault.Unsupported || !strings.Contains(fault.HintOf(err), "nf_tables") {
 		t.Errorf("without tools that work: got %v, hint %q", err, fault.HintOf(err))
 	}
-	if _, _, err := open(t.Context(), tools(t, works, "iptables-legacy"), "auto", without(unix.EPERM)); fault.KindOf(err) != fault.Permission {
+	if _, _, err := open(tools(t, works, "iptables-legacy"), "auto", without(unix.EPERM)); fault.KindOf(err) != fault.Permission {
 		t.Errorf("without permission: got %v", err)
 	}
 }

@@ -29,15 +29,26 @@ type nft struct {
 
 func (*nft) Name() string { return "nft" }
 
-// dial opens the socket. Its receive buffer holds the kernel's answers to a whole transaction, which come at once.
+// dial opens the socket. Its buffers hold a whole transaction, and the kernel's answers to it, which come at once.
 func (n *nft) dial() (*nftables.Conn, error) {
 	const buffer = 4 << 20
 	grow := nftables.WithSockOptions(func(c *netlink.Conn) error {
-		_ = c.SetReadBuffer(buffer) // as much of it as may be: what is too little fails with ENOBUFS
+		_, _ = c.SetReadBuffer(buffer), c.SetWriteBuffer(buffer) // as much as may be: too little fails with ENOBUFS or EMSGSIZE
 		return nil
 	})
 	conn, err := nftables.New(append([]nftables.ConnOption{nftables.AsLasting(), grow}, n.options...)...)
 	return conn, nftFault(err, "open a netlink socket")
+}
+
+// probe asks whether the kernel has nf_tables, and lets this process look at them.
+func (n *nft) probe() error {
+	conn, err := n.dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	_, err = conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	return nftFault(err, "list the nf_tables")
 }
 
 // nftState is what the kernel has of slipway's table.
@@ -414,8 +425,8 @@ func nftFault(err error, doing string) error {
 		return fault.As(fault.Temporary, err)
 	}
 	return fault.Hint(fault.As(fault.Unsupported, err),
-		"the node's kernel needs the modules nf_tables, nft_chain_nat, nft_redir, nft_ct and, for mode tproxy, nft_tproxy (Linux 5.2 or newer); --backend iptables needs none of them")
+		"the node needs Linux 5.2 with nf_tables, nft_chain_nat, nft_redir, nft_ct, nft_tproxy; --backend iptables-legacy needs none of them")
 }
 
 // needNetAdmin is the hint for who lacks the capability.
-const needNetAdmin = "add NET_ADMIN to the container's securityContext.capabilities.add; a user other than root needs it as an ambient capability, or set on the binary (setcap cap_net_admin+ep)"
+const needNetAdmin = "add NET_ADMIN to securityContext.capabilities.add, with runAsUser: 0: Kubernetes gives it to no other user"

@@ -9,11 +9,11 @@ import (
 )
 
 // Open returns the back end of that name, and for "auto" the one that works here, with the reason.
-func Open(ctx context.Context, env *step.Env, name string) (Backend, string, error) {
-	return open(ctx, env, name, &nft{})
+func Open(env *step.Env, name string) (Backend, string, error) {
+	return open(env, name, &nft{})
 }
 
-func open(ctx context.Context, env *step.Env, name string, netlink *nft) (Backend, string, error) {
+func open(env *step.Env, name string, netlink *nft) (Backend, string, error) {
 	switch name {
 	case "auto":
 	case "nft":
@@ -21,7 +21,7 @@ func open(ctx context.Context, env *step.Env, name string, netlink *nft) (Backen
 	default:
 		return newIPTables(env, name), "it was asked for", nil
 	}
-	_, err := netlink.Diff(ctx, Ruleset{})
+	err := netlink.probe()
 	if err == nil {
 		return netlink, "the kernel has nf_tables", nil
 	}
@@ -41,10 +41,9 @@ func open(ctx context.Context, env *step.Env, name string, netlink *nft) (Backen
 // to change. Rules of another mesh, or of slipway by another back end, are a conflict.
 func Apply(ctx context.Context, b Backend, want Ruleset) (changed bool, err error) {
 	// What cannot be seen, because the kernel lacks it or tells root alone, is no conflict.
-	if found, err := detect(&nft{}); err == nil {
-		if err := conflict(b.Name(), found); err != nil {
-			return false, err
-		}
+	found, _ := detect(&nft{})
+	if err := conflict(b.Name(), found); err != nil {
+		return false, err
 	}
 	// Routes come first and go last: without them TPROXY would lose packets.
 	if want.Policy || len(want.Addresses) > 0 {
@@ -69,7 +68,7 @@ func Remove(ctx context.Context, env *step.Env, name string) (changed bool, err 
 		}
 	}
 	for _, name := range names {
-		b, _, err := Open(ctx, env, name)
+		b, _, err := Open(env, name)
 		if err != nil {
 			return changed, err
 		}

@@ -34,6 +34,19 @@ type Options struct {
 	DNSServers          []netip.Addr   // to which queries are redirected; to all servers when none is given
 }
 
+// Nowhere returns where Verify connects to, unless the options leave those addresses alone. RFC 5737 and RFC 3849 keep
+// them for documentation: what is not redirected gets nowhere.
+func Nowhere() []netip.AddrPort {
+	return []netip.AddrPort{netip.AddrPortFrom(nowhere(ipv4), 8080), netip.AddrPortFrom(nowhere(ipv6), 8080)}
+}
+
+func nowhere(f family) netip.Addr {
+	if f == ipv4 {
+		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	}
+	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: 1})
+}
+
 // most bounds each list: as many rules or set elements as the kernel takes in one message.
 const most = 500
 

@@ -21,7 +21,7 @@ func unsupported() error {
 }
 
 // Open returns a fault.
-func Open(context.Context, *step.Env, string) (Backend, string, error) { return nil, "", unsupported() }
+func Open(*step.Env, string) (Backend, string, error) { return nil, "", unsupported() }
 
 // Apply returns a fault.
 func Apply(context.Context, Backend, Ruleset) (bool, error) { return false, unsupported() }

@@ -25,9 +25,6 @@ type Proof struct {
 	Untested []string // what could not be tried, with the reason: "IPv6: outbound: no route"
 }
 
-// Addresses that lead nowhere: RFC 5737 and RFC 3849 keep them for documentation. What is redirected never gets there.
-var nowhere = map[family]netip.Addr{ipv4: netip.MustParseAddr("192.0.2.1"), ipv6: netip.MustParseAddr("2001:db8::1")}
-
 // How long a connection may take. One that is redirected is there at once, because both ends are here; one that passes
 // leads nowhere and is given up soon.
 const (
@@ -119,7 +116,7 @@ func (v *verifier) cases() {
 		if o.Inbound == 0 {
 			continue
 		}
-		to := nowhere[f]
+		to := nowhere(f)
 		if o.TProxy {
 			to = ownAddress(f)
 		}
@@ -155,7 +152,7 @@ func stranger(ids []IDs, own int) int {
 
 // outboundTarget returns where a connection leads that is to be redirected.
 func (o Options) outboundTarget(f family) (netip.AddrPort, bool) {
-	addr := nowhere[f]
+	addr := nowhere(f)
 	included := f.of(o.IncludeDestinations)
 	port, ok := unlisted(nil, o.ExcludeOutbound)
 	switch {

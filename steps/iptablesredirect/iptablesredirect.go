@@ -64,7 +64,8 @@ another program holds the lock; 77 if NET_ADMIN is missing; 78 if another mesh r
 connections go elsewhere.
 
 **Privileges**: NET_ADMIN; iptables-legacy needs NET_RAW, too, unless it is root. --verify needs SETUID and SETGID to try
-other users. A user other than root needs them as ambient capabilities, or set on the binary.
+other users. Kubernetes gives capabilities to root alone, so the container has runAsUser: 0; elsewhere any user will do that has
+them as ambient capabilities.
 `
 
 type redirect struct {
@@ -85,6 +86,11 @@ func (s *redirect) Effects() ([]step.Effect, error) {
 	effects := []step.Effect{{Verb: step.Netfilter, Object: "inet"}}
 	if s.backend != "auto" && s.backend != "nft" {
 		effects = append(effects, step.Effect{Verb: step.Execute, Object: s.backend + "-restore"})
+	}
+	if s.verify {
+		for _, nowhere := range netfilter.Nowhere() {
+			effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + nowhere.String()})
+		}
 	}
 	return effects, nil
 }
@@ -111,7 +117,7 @@ func (s *redirect) Preview() string {
 
 // Diff implements step.Differ.
 func (s *redirect) Diff(ctx context.Context, env *step.Env) ([]string, error) {
-	backend, _, err := netfilter.Open(ctx, env, s.backend)
+	backend, _, err := netfilter.Open(env, s.backend)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +133,7 @@ func (s *redirect) Run(ctx context.Context, env *step.Env) error {
 		}
 		return err
 	}
-	backend, why, err := netfilter.Open(ctx, env, s.backend)
+	backend, why, err := netfilter.Open(env, s.backend)
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,10 @@ func TestEffects(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", backend, got, want)
 		}
 	}
+	want := []step.Effect{netfilter, {Verb: step.Dial, Object: "tcp://192.0.2.1:8080"}, {Verb: step.Dial, Object: "tcp://[2001:db8::1]:8080"}}
+	if got := steptest.Task(t, Kind, steptest.Options{"preset=istio", "verify=true"}).Effects; !slices.Equal(got, want) {
+		t.Errorf("verify: got %v, want %v", got, want)
+	}
 }
 
 // All faults are told at once, each with the option's name.
