@@ -11,30 +11,41 @@ import (
 	"github.com/slipway-init/slipway/internal/step"
 )
 
-// dialer returns how the plan's steps connect, nil for as usual. In a pod that slipway has redirected on an earlier run
-// the proxy may not be up again yet, so connections are marked, and the rules let them pass. Another mesh's do not: that
-// is said before the first step, and again by the hint of whichever connection fails.
+// dialer returns how the plan's steps connect, nil for as usual, and a function to call when they are done. In a pod that
+// slipway has redirected on an earlier run the proxy may not be up again yet, so connections are marked, and the rules
+// let them pass. Another mesh's do not: that is said when the first step begins, and again by the hint of whichever
+// connection fails.
 //
-// Both need NET_ADMIN. Without it, or for a plan that connects to nothing, this costs one system call at most.
-func dialer(p *plan.Plan, log *slog.Logger) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// Both need NET_ADMIN. Without it, or for a plan that connects to nothing, this costs one system call at most; with it,
+// the kernel's rules are looked at beside the first step.
+func dialer(p *plan.Plan, log *slog.Logger) (dial func(ctx context.Context, network, addr string) (net.Conn, error), done func()) {
 	if !dials(p) || !netfilter.Privileged() {
-		return nil
+		return nil, func() {}
 	}
-	dial := netfilter.Dialer().DialContext
-	meshes, err := netfilter.Detect()
-	if err != nil {
-		log.Debug("who redirects this pod is not known", "error", err)
-	}
-	if len(meshes) == 0 {
-		return dial
-	}
-	for _, m := range meshes {
-		log.Warn("another mesh redirects this pod", "mesh", m.Name, "hint", m.Hint())
-	}
+	var hint string
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		meshes, err := netfilter.Detect()
+		if err != nil {
+			log.Debug("who redirects this pod is not known", "error", err)
+		}
+		for _, m := range meshes {
+			hint = m.Hint()
+			log.Warn("another mesh redirects this pod", "mesh", m.Name, "hint", hint)
+		}
+	}()
+	plain := netfilter.Dialer().DialContext
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		return conn, fault.Hint(err, "%s", meshes[0].Hint())
-	}
+		conn, err := plain(ctx, network, addr)
+		if err == nil {
+			return conn, nil
+		}
+		if <-looked; hint != "" {
+			err = fault.Hint(err, "%s", hint)
+		}
+		return nil, err
+	}, func() { <-looked }
 }
 
 // dials reports whether a step of the plan connects to something, or runs what may.

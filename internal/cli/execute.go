@@ -44,11 +44,13 @@ func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) ru
 	traced, trace := telemetry.Start(ctx, telemetry.Options{
 		Getenv: a.getenv, Log: log, Version: a.Version, Spool: a.options.telemetrySpool,
 	})
+	dial, done := dialer(p, log)
+	defer done()
 	runner := &run.Runner{
 		World: run.World{
 			Log:     log,
 			Environ: a.Environ,
-			Dial:    dialer(p, log),
+			Dial:    dial,
 			Streams: run.Streams{In: a.Stdin, Out: screen.Output(a.Stdout), Err: screen.Output(a.Stderr)},
 		},
 		Tracer:   trace.Tracer(),
