@@ -417,3 +417,26 @@ func rulesOf(t *testing.T, p *pod.Pod, backend string) string {
 	}
 	return one.ReplaceAllString(text.String(), "$1")
 }
+
+// nft and iptables-restore take every golden file of the rules, one after the other in place of the one before.
+func TestGoldenRulesLoad(t *testing.T) {
+	needRoot(t, "network namespaces")
+	t.Parallel()
+	files, err := filepath.Glob("../internal/netfilter/testdata/*.nft")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("got %d golden files, %v", len(files), err)
+	}
+	for _, backend := range redirectBackends {
+		p := pod.New(t)
+		for _, file := range files {
+			text := "add table inet slipway\ndelete table inet slipway\n" + read(t, file)
+			if backend != "nft" {
+				base := strings.TrimSuffix(file, ".nft")
+				text = read(t, base+".v4") + "# IPv6\n" + read(t, base+".v6")
+			}
+			load(t, p, backend, text)
+			expect(t, redirect(t, p, "--remove"), 0)
+		}
+		clean(t, p)
+	}
+}
