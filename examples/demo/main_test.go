@@ -56,9 +56,10 @@ func TestTheStoryIsTold(t *testing.T) {
 		`├─ dependencies +1\.\d+s  ━+ +\d+ retries`,
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
+		`\| .*meta skuid \{ 2102 \} goto nat-proxy`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`3 scenes in .*, and all went as it should\.`,
+		`4 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)
