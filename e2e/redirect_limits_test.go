@@ -340,7 +340,7 @@ func TestDryRunDiff(t *testing.T) {
 	}
 }
 
-// What --dry-run prints is what is applied: loaded by nft and iptables-restore, it makes the same rules.
+// What --dry-run prints is what is applied: loaded by nft and iptables-restore, it makes the same rules and routes.
 func TestDryRunShowsWhatIsApplied(t *testing.T) {
 	needRoot(t, "network namespaces")
 	for _, backend := range redirectBackends {
@@ -358,6 +358,11 @@ func TestDryRunShowsWhatIsApplied(t *testing.T) {
 				}
 				loaded, applied := pod.New(t), pod.New(t)
 				load(t, loaded, backend, text.String())
+				for line := range strings.Lines(text.String()) {
+					if command, ok := strings.CutPrefix(strings.TrimSpace(line), "# ip "); ok {
+						loaded.Inside.IP(t, command)
+					}
+				}
 				expect(t, inside(t, applied, slipway.Command{Args: options}), 0)
 				if got, want := rulesOf(t, loaded, backend), rulesOf(t, applied, backend); got != want || !strings.Contains(strings.ToLower(got), "slipway") {
 					t.Errorf("what was shown makes\n%s\nwhat was applied is\n%s", got, want)
@@ -395,9 +400,11 @@ var one = regexp.MustCompile(`\{ ([^,{}]+) \}`)
 // rulesOf lists what a back end has set, without counters and dates.
 func rulesOf(t *testing.T, p *pod.Pod, backend string) string {
 	t.Helper()
-	commands := []string{"nft list table inet slipway"}
+	commands := []string{
+		"ip rule", "ip -6 rule", "ip route show table all", "ip -6 route show table all", "ip -6 address show lo", "nft list table inet slipway",
+	}
 	if backend != "nft" {
-		commands = nil
+		commands = commands[:len(commands)-1]
 		for _, table := range []string{"raw", "mangle", "nat"} {
 			commands = append(commands, backend+"-save -t "+table, "ip6"+strings.TrimPrefix(backend, "ip")+"-save -t "+table)
 		}
@@ -410,7 +417,11 @@ func rulesOf(t *testing.T, p *pod.Pod, backend string) string {
 		}
 		for line := range strings.Lines(output) {
 			line, _, _ = strings.Cut(line, " [")
-			if backend == "nft" || strings.Contains(line, "SLIPWAY_") { // tables of iptables that are empty may be there or not
+			ours := strings.Contains(line, "SLIPWAY_") // tables of iptables that are empty may be there or not
+			if strings.HasPrefix(command, "ip ") {
+				ours = strings.Contains(line, " 133") || strings.Contains(line, "::6/128")
+			}
+			if ours || backend == "nft" && strings.HasPrefix(command, "nft") {
 				text.WriteString(strings.TrimRight(line, "\n") + "\n")
 			}
 		}

@@ -63,6 +63,9 @@ func (o *Options) Check() error {
 	if o.TProxy && o.Inbound == 0 {
 		fail("mode tproxy is for inbound connections: give inbound-port")
 	}
+	if o.TProxy && o.Inbound == o.Outbound {
+		fail("mode tproxy needs a port for inbound connections alone")
+	}
 	if o.RedirectSelf && (o.Inbound == 0 || o.Outbound == 0) {
 		fail("redirect-self needs outbound-port and inbound-port")
 	}

@@ -127,6 +127,7 @@ func TestCheck(t *testing.T) {
 		{Options{Outbound: 1}, "the proxy's own connections would be redirected to itself: give exclude-uid or exclude-gid"},
 		{Options{DNS: 1}, "the proxy's own connections would be redirected to itself: give exclude-uid or exclude-gid"},
 		{Options{Outbound: 1, ProxyUIDs: proxy, TProxy: true}, "mode tproxy is for inbound connections: give inbound-port"},
+		{Options{Outbound: 1, Inbound: 1, ProxyUIDs: proxy, TProxy: true}, "mode tproxy needs a port for inbound connections alone"},
 		{Options{Inbound: 1, RedirectSelf: true}, "redirect-self needs outbound-port and inbound-port"},
 		{Options{Inbound: 1, DNSServers: addrs(t, "1.1.1.1")}, "dns-servers needs dns-port"},
 		{Options{Inbound: 1, VirtualInterfaces: []string{"a"}}, "virtual-interfaces needs outbound-port"},
@@ -198,6 +199,21 @@ func TestParse(t *testing.T) {
 		if err != nil && (!strings.Contains(err.Error(), "write ") || !strings.HasPrefix(err.Error(), `"`+test.text+`"`)) {
 			t.Errorf("%s %q: the fault %q does not say what to write", test.parser.name, test.text, err)
 		}
+	}
+}
+
+// Routes are shown as ip(8) would set them.
+func TestRoutes(t *testing.T) {
+	if got := Plan(cases(t)["inbound-ports"]).Routes(); got != nil {
+		t.Errorf("got %q, want none", got)
+	}
+	want := []string{
+		"ip rule add fwmark 1337 lookup 133 priority 32765", "ip route add local default dev lo table 133",
+		"ip -6 rule add fwmark 1337 lookup 133 priority 32765", "ip -6 route add local default dev lo table 133",
+		"ip -6 address add ::6/128 dev lo",
+	}
+	if got := Plan(cases(t)["tproxy"]).Routes(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

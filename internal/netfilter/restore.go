@@ -222,26 +222,30 @@ const multiportLimit = 15
 
 // iptablesRules returns a rule of one family in iptables' words: one for each combination of what iptables cannot list.
 func (r Rule) iptablesRules() []iptablesRule {
-	var rules []iptablesRule
-	for _, source := range orNone(r.Sources) {
-		for _, destination := range orNone(r.Destinations) {
-			for _, notDestination := range orNone(r.NotDestinations) { // there is one for each family at most
-				for _, sourcePorts := range portGroups(r.SourcePorts) {
-					for _, ports := range portGroups(r.Ports) {
-						for _, uid := range orNone(r.UIDs) {
-							for _, gid := range orNone(r.GIDs) {
-								one := r
-								one.Sources, one.Destinations, one.NotDestinations = source, destination, notDestination
-								one.SourcePorts, one.Ports, one.UIDs, one.GIDs = sourcePorts, ports, uid, gid
-								rules = append(rules, one.iptablesRule())
-							}
-						}
-					}
-				}
-			}
-		}
+	all := []Rule{r}
+	all = spread(all, orNone(r.Sources), func(one *Rule, p []netip.Prefix) { one.Sources = p })
+	all = spread(all, orNone(r.Destinations), func(one *Rule, p []netip.Prefix) { one.Destinations = p })
+	all = spread(all, portGroups(r.SourcePorts), func(one *Rule, p []Ports) { one.SourcePorts = p })
+	all = spread(all, portGroups(r.Ports), func(one *Rule, p []Ports) { one.Ports = p })
+	all = spread(all, orNone(r.UIDs), func(one *Rule, i []IDs) { one.UIDs = i })
+	all = spread(all, orNone(r.GIDs), func(one *Rule, i []IDs) { one.GIDs = i })
+	rules := make([]iptablesRule, len(all))
+	for i, one := range all {
+		rules[i] = one.iptablesRule()
 	}
 	return rules
+}
+
+// spread returns each rule once for each group, which set puts into it.
+func spread[T any](rules []Rule, groups [][]T, set func(*Rule, []T)) []Rule {
+	var all []Rule
+	for _, r := range rules {
+		for _, group := range groups {
+			set(&r, group)
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // orNone returns the items one by one, or once none.

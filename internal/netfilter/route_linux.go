@@ -76,10 +76,6 @@ func setPolicy(conn *rtnetlink.Conn, f uint8, want bool) error {
 	return nil
 }
 
-// rulePriority is the one that ip-rule(8) would choose for a first rule. The kernel would choose another one for each,
-// and then not see that it has the rule already.
-const rulePriority = 32765
-
 // loopbackIndex is the index of lo, the first interface of every network namespace.
 const loopbackIndex = 1
 

@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -13,6 +14,26 @@ type Ruleset struct {
 	Policy bool
 	// Addresses are IPv6 addresses that the loopback interface must have. (It has all of 127.0.0.0/8.)
 	Addresses []netip.Addr
+}
+
+// rulePriority is the one that ip-rule(8) would choose for a first rule. The kernel would choose another one for each, and
+// then not see that it has the rule already.
+const rulePriority = 32765
+
+// Routes returns what the ruleset needs besides its rules, as commands of ip(8); nil is nothing.
+func (r Ruleset) Routes() []string {
+	var commands []string
+	if r.Policy {
+		for _, ip := range []string{"ip", "ip -6"} {
+			commands = append(commands,
+				fmt.Sprintf("%s rule add fwmark %d lookup %d priority %d", ip, TProxyMark, TProxyTable, rulePriority),
+				fmt.Sprintf("%s route add local default dev lo table %d", ip, TProxyTable))
+		}
+	}
+	for _, addr := range r.Addresses {
+		commands = append(commands, fmt.Sprintf("ip -6 address add %s/128 dev lo", addr))
+	}
+	return commands
 }
 
 // Table is one of the kernel's tables that iptables has. For nft it is the type and the priority of a base chain.

@@ -41,10 +41,13 @@ const (
 func Verify(ctx context.Context, o Options) (Proof, error) {
 	v := &verifier{options: o}
 	v.cases()
-	outbound, outErr := v.listen(ctx, o.Outbound, false)
-	inbound, inErr := v.listen(ctx, o.Inbound, o.TProxy)
+	outbound, outErr := listen(ctx, o.Outbound, false)
 	defer outbound.close()
-	defer inbound.close()
+	inbound, inErr := outbound, outErr
+	if o.Inbound != o.Outbound {
+		inbound, inErr = listen(ctx, o.Inbound, o.TProxy)
+		defer inbound.close()
+	}
 
 	var wait sync.WaitGroup
 	for i := range v.list {
@@ -286,7 +289,7 @@ type listener struct {
 }
 
 // listen listens on a port in both families; nil if the port is 0.
-func (v *verifier) listen(ctx context.Context, port uint16, transparent bool) (*listener, error) {
+func listen(ctx context.Context, port uint16, transparent bool) (*listener, error) {
 	if port == 0 {
 		return nil, nil
 	}

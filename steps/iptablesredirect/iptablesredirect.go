@@ -105,14 +105,18 @@ func (s *redirect) rules() netfilter.Ruleset {
 
 // Preview implements step.Previewer.
 func (s *redirect) Preview() string {
-	rules := s.rules()
-	switch {
-	case s.remove:
+	if s.remove {
 		return ""
-	case s.backend == "auto" || s.backend == "nft":
-		return rules.NFT()
 	}
-	return "# IPv4\n" + rules.Restore(false) + "# IPv6\n" + rules.Restore(true)
+	rules := s.rules()
+	text := rules.NFT()
+	if s.backend != "auto" && s.backend != "nft" {
+		text = "# IPv4\n" + rules.Restore(false) + "# IPv6\n" + rules.Restore(true)
+	}
+	for _, command := range rules.Routes() {
+		text += "# " + command + "\n"
+	}
+	return text
 }
 
 // Diff implements step.Differ.
