@@ -8,6 +8,7 @@ import (
 	"github.com/slipway-init/slipway/steps/exec"
 	"github.com/slipway-init/slipway/steps/httpfetch"
 	"github.com/slipway-init/slipway/steps/install"
+	"github.com/slipway-init/slipway/steps/iptablesredirect"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/s3fetch"
@@ -30,6 +31,7 @@ func All() []step.Kind {
 		vaultrender.Kind,
 		s3fetch.Kind,
 		httpfetch.Kind,
+		iptablesredirect.Kind,
 		exec.Kind,
 		install.Kind,
 	}

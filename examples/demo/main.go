@@ -23,7 +23,7 @@ import (
 
 // scenes is the story; fullScenes follow with -full.
 var (
-	scenes     = []scene{preparation, again, artifacts, failure}
+	scenes     = []scene{preparation, again, artifacts, redirect, failure}
 	fullScenes = []scene{secrets}
 )
 

@@ -59,9 +59,10 @@ func TestTheStoryIsTold(t *testing.T) {
 		`└─ model.safetensors.sha256 +-rw-r--r--`,
 		`│ http-fetch\.verified=true`,
 		`http-fetch +[\d.]+ms`,
+		`\| .*meta skuid \{ 2102 \} goto nat-proxy`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`4 scenes in .*, and all went as it should\.`,
+		`5 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)

@@ -30,6 +30,9 @@ var needed = map[string][]string{
 	"pg_ctl":             {"/usr/lib/postgresql/*/bin/pg_ctl"},
 	"etcd":               {"/usr/bin/etcd"},
 	"strace":             {"/usr/bin/strace"},
+	"ip":                 {"/usr/sbin/ip", "/sbin/ip"},
+	"iptables":           {"/usr/sbin/iptables-legacy"},
+	"nft":                {"/usr/sbin/nft"},
 	"time":               {"/usr/bin/time"},
 }
 
