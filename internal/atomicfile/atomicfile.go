@@ -6,12 +6,8 @@
 //
 // # Temporary files
 //
-// They are named ".slipway-" + 16 digits of the SHA-256 of the target's name + "-" + a random part, so that a run
-// recognises those of its own target by name, whatever the length of that name. Each is locked with flock(2) while its
-// writer lives. A lock ends with the process that holds it, however that ends, and it holds between containers, where
-// the id of a process says nothing. So a temporary file that can be locked was left by a run that was killed, and the
-// next write of the same target removes it. One that is locked belongs to a neighbour: two processes may write the same
-// target at once, and the one that renames last wins. Where a file system has no locks, nothing is removed.
+// Package sibling names and locks them, so that those of a run that was killed are told from a living neighbour's: the
+// next write of the same target removes them.
 //
 // # What is refused
 //
@@ -35,6 +31,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -80,7 +77,7 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 
 // mend gives the target, whose content is right, its owner and mode where they differ.
 func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	t.sweep()
+	sibling.Sweep(t.dir, t.name)
 	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
 	return changed, fault.Output(err)
 }

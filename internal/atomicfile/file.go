@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/slipway-init/slipway/internal/filetree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -40,8 +41,8 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 }
 
 func (t *target) create(env *step.Env, a Attributes) (*File, error) {
-	t.sweep()
-	file, temporary, err := t.temporary()
+	sibling.Sweep(t.dir, t.name)
+	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
 	}

@@ -3,11 +3,11 @@ package atomicfile
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"io/fs"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -116,12 +116,12 @@ type old struct {
 	name  string // a second name of it; "" where the file system or the kernel gives none
 }
 
-// keep gives the old file a second name, of the form that sweep knows.
+// keep gives the old file a second name, of the form that is swept.
 func (t *target) keep() old {
 	if _, err := t.dir.Lstat(t.name); errors.Is(err, fs.ErrNotExist) {
 		return old{}
 	}
-	name := t.prefix() + rand.Text()
+	name := sibling.Temporary(t.name)
 	if err := t.dir.Link(t.name, name); err != nil {
 		return old{there: true}
 	}
