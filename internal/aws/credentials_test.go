@@ -68,7 +68,7 @@ func TestCredentials(t *testing.T) {
 			want: "AWS credentials: take the role arn:other: STS answered 403: AccessDenied", kind: fault.Permission,
 		},
 		{
-			name: "no token", env: []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "/none"},
+			name: "no token", env: []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "/none", "AWS_ROLE_ARN", "arn:aws:iam::1:role/app"},
 			want: "AWS credentials: read /none: no such file or directory", kind: fault.NoInput,
 		},
 		{

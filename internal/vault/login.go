@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -225,7 +226,7 @@ func redact(messages []string, data map[string]any) {
 func givenToken(env *step.Env, c *Config) (string, error) {
 	token, from := env.Getenv("VAULT_TOKEN"), "VAULT_TOKEN"
 	if c.tokenFile != "" {
-		content, err := readFile(env, c.tokenFile)
+		content, err := httpx.ReadFile(env, c.tokenFile)
 		if err != nil {
 			return "", err
 		}
@@ -247,7 +248,7 @@ func givenToken(env *step.Env, c *Config) (string, error) {
 // bodyKubernetes sends the service account's token: https://developer.hashicorp.com/vault/api-docs/auth/kubernetes#login.
 func bodyKubernetes(_ context.Context, s *Session, c *Config) (map[string]any, string, error) {
 	file := cmp.Or(c.jwtFile, serviceAccountToken)
-	token, err := readFile(s.env, file)
+	token, err := httpx.ReadFile(s.env, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.Hint(err, "mount a projected token for Vault into the container (volumes: projected: sources: "+
 			"serviceAccountToken: {audience: vault, path: token}) and name it by --jwt-file, or leave automountServiceAccountToken on")
@@ -257,7 +258,7 @@ func bodyKubernetes(_ context.Context, s *Session, c *Config) (map[string]any, s
 
 // bodyJWT sends a token of another issuer: https://developer.hashicorp.com/vault/api-docs/auth/jwt#jwt-login.
 func bodyJWT(_ context.Context, s *Session, c *Config) (map[string]any, string, error) {
-	token, err := readFile(s.env, c.jwtFile)
+	token, err := httpx.ReadFile(s.env, c.jwtFile)
 	data := map[string]any{"jwt": strings.TrimSpace(string(token))}
 	if c.role != "" {
 		data["role"] = c.role // else the mount's default role
