@@ -6,6 +6,7 @@ import (
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
+	"github.com/slipway-init/slipway/steps/gitclone"
 	"github.com/slipway-init/slipway/steps/install"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
@@ -27,6 +28,6 @@ func All() []step.Kind {
 		render.Kind,
 		vaultrender.Kind,
 		exec.Kind,
-		install.Kind,
+		gitclone.Kind, install.Kind,
 	}
 }

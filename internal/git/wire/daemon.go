@@ -13,10 +13,9 @@ import (
 // Daemon carries the protocol over a connection of its own to git-daemon(1): git://. Nothing is encrypted and nobody
 // proves who they are.
 type Daemon struct {
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Host string // as in the URL
-	Port string
-	Path string // of the repository, with its first slash
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Address string // host and port
+	Path    string // of the repository, with its first slash
 
 	conn net.Conn
 	stop func() bool
@@ -25,13 +24,13 @@ type Daemon struct {
 // Open implements Transport.
 func (d *Daemon) Open(ctx context.Context) (io.Reader, error) {
 	_ = d.Close()
-	conn, err := d.Dial(ctx, "tcp", net.JoinHostPort(d.Host, d.Port))
+	conn, err := d.Dial(ctx, "tcp", d.Address)
 	if err != nil {
 		return nil, err
 	}
 	d.conn, d.stop = conn, closeAfter(ctx, conn)
 	// The first zero byte ends the host's name for old servers; what is between the next two is for new ones.
-	_, err = conn.Write(pktline.Append(nil, "%s %s\x00host=%s\x00\x00version=2\x00", service, d.Path, net.JoinHostPort(d.Host, d.Port)))
+	_, err = conn.Write(pktline.Append(nil, "%s %s\x00host=%s\x00\x00version=2\x00", service, d.Path, d.Address))
 	return conn, err
 }
 
@@ -55,7 +54,7 @@ func (d *Daemon) Close() error {
 // Explain implements Transport.
 func (d *Daemon) Explain(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("git://%s: the server closed the connection: %w", net.JoinHostPort(d.Host, d.Port), err)
+		return fmt.Errorf("git://%s: the server closed the connection: %w", d.Address, err)
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,7 +94,7 @@ func (h *HTTP) do(ctx context.Context, method string, u *url.URL, body []byte) (
 	}
 	response, err := h.Client.Do(request)
 	if err != nil {
-		return nil, asked(u, err)
+		return nil, httpx.Unanswered(request, err)
 	}
 	h.body = response.Body
 	if response.StatusCode == http.StatusOK {
@@ -119,15 +118,4 @@ func (h *HTTP) refused(response *http.Response) error {
 		return fault.As(fault.Temporary, err)
 	}
 	return fault.As(fault.Data, err)
-}
-
-// asked takes the URL from the front of the client's error, whose query may say more than it should.
-func asked(u *url.URL, err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return err // it names the address
-	}
-	return fmt.Errorf("ask %s: %w", u.Host, err)
 }

@@ -1,0 +1,214 @@
+package gitclone
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/git/address"
+	"github.com/slipway-init/slipway/internal/git/object"
+	"github.com/slipway-init/slipway/internal/git/pack"
+	"github.com/slipway-init/slipway/internal/git/wire"
+	"github.com/slipway-init/slipway/internal/git/worktree"
+	"github.com/slipway-init/slipway/internal/step"
+)
+
+// maxObject is the size of the largest commit or tag that is read, in bytes.
+const maxObject = 4 << 20
+
+// repository is one that is being cloned: the step's own, or that of a submodule.
+type repository struct {
+	*options
+	env     *step.Env
+	access  *access
+	remote  server
+	address address.Address
+	root    *os.Root // where its files go
+
+	packs   *pack.Set
+	shallow []object.ID
+	files   int
+	bytes   int64
+}
+
+// clone writes the files of the commit that tip stands for, and returns its id.
+func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error) {
+	r.packs = pack.NewSet(r.temporary)
+	if err := r.fetch(ctx, tip); err != nil {
+		return object.ID{}, err
+	}
+	commit, tree, err := r.peel(tip.ID)
+	if err != nil {
+		return object.ID{}, err
+	}
+	c := r.checkout()
+	if r.partial() {
+		if err := r.fetchFiles(ctx, c, tree); err != nil {
+			return object.ID{}, err
+		}
+	}
+	if err := c.Write(ctx, tree); err != nil {
+		return object.ID{}, err
+	}
+	for _, ignored := range c.Ignored {
+		r.env.Log.Warn("an attribute is not obeyed: the file is as it is in the repository", "attribute", ignored)
+	}
+	if c.Files == 0 && !r.filter.All() {
+		return object.ID{}, fault.New(fault.NoInput, "no file of the commit %s is at a --path", commit)
+	}
+	r.files += c.Files
+	r.bytes += c.Bytes
+	return commit, nil
+}
+
+// partial reports whether the files are fetched one by one, because few of them are wanted.
+func (r *repository) partial() bool {
+	return !r.filter.All() && r.remote.CanFilter() && r.remote.CanWantAny()
+}
+
+// fetch receives what tip stands for.
+func (r *repository) fetch(ctx context.Context, tip wire.Ref) error {
+	request := wire.Request{Wants: []object.ID{tip.ID}, Depth: r.keptDepth()}
+	if r.partial() {
+		request.Filter = "blob:none"
+	}
+	if !r.remote.CanShallow() {
+		request.Depth = 0
+	}
+	if tip.Name == "" && !r.remote.CanWantAny() {
+		if err := r.wantAll(ctx, &request); err != nil {
+			return err
+		}
+	}
+	if err := r.receive(ctx, request); err != nil {
+		return err
+	}
+	if !r.packs.Contains(tip.ID) {
+		return fault.New(fault.NoInput, "the repository has no commit %s", tip.ID)
+	}
+	return nil
+}
+
+// wantAll makes a request for a commit that no ref names one for everything: a server of the old protocol gives no other
+// way to it.
+func (r *repository) wantAll(ctx context.Context, request *wire.Request) error {
+	refs, err := r.remote.Refs(ctx, []string{heads, tags})
+	if err != nil {
+		return err
+	}
+	var all []object.ID
+	for _, ref := range refs {
+		if ref.ID == request.Wants[0] {
+			return nil // a ref names it after all
+		}
+		all = append(all, ref.ID)
+	}
+	if len(all) == 0 {
+		return fault.New(fault.NoInput, "the repository is empty")
+	}
+	request.Wants, request.Depth, request.Filter = all, 0, ""
+	return nil
+}
+
+// receive receives a pack and adds it to the others.
+func (r *repository) receive(ctx context.Context, request wire.Request) error {
+	fetched, err := r.remote.Fetch(ctx, request)
+	if err != nil {
+		return err
+	}
+	file, err := r.temporary()
+	if err != nil {
+		return err
+	}
+	received, err := pack.Receive(ctx, fetched.Pack, file, pack.Options{
+		Format: r.remote.Format(), Temporary: r.temporary, Progress: r.env.Report,
+	})
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	_, _ = io.Copy(io.Discard, fetched.Pack)
+	r.packs.Add(&received.Pack)
+	r.shallow = append(r.shallow, fetched.Shallow...)
+	return nil
+}
+
+// fetchFiles receives the files that are wanted of a tree that came without any.
+func (r *repository) fetchFiles(ctx context.Context, c *worktree.Checkout, tree object.ID) error {
+	wanted := make(map[object.ID]bool)
+	if err := c.Wanted(ctx, tree, func(id object.ID) { wanted[id] = true }); err != nil {
+		return err
+	}
+	request := wire.Request{}
+	for id := range wanted {
+		if !r.packs.Contains(id) {
+			request.Wants = append(request.Wants, id)
+		}
+	}
+	if len(request.Wants) == 0 {
+		return nil
+	}
+	return r.receive(ctx, request)
+}
+
+// checkout returns how the files are written.
+func (r *repository) checkout() *worktree.Checkout {
+	c := &worktree.Checkout{
+		Root: r.root, Format: r.remote.Format(),
+		Open:  func() worktree.Objects { return r.packs.NewReader() },
+		Place: r.packs.Offset,
+	}
+	if !r.filter.All() {
+		c.Match = r.filter.Match
+	}
+	return c
+}
+
+// peel returns the commit that an object stands for, and its tree.
+func (r *repository) peel(id object.ID) (commit, tree object.ID, err error) {
+	objects := r.packs.NewReader()
+	defer objects.Close()
+	const maxTags = 32 // of tags
+	for range maxTags {
+		o, err := objects.Object(id)
+		if errors.Is(err, pack.ErrNotFound) {
+			return object.ID{}, object.ID{}, fault.New(fault.Data, "the server did not send %s", id)
+		}
+		if err != nil {
+			return object.ID{}, object.ID{}, err
+		}
+		content, err := o.Bytes(maxObject)
+		if err != nil {
+			return object.ID{}, object.ID{}, err
+		}
+		switch o.Type {
+		case object.Commit:
+			c, err := object.ParseCommit(content)
+			return id, c.Tree, err
+		case object.Tag:
+			t, err := object.ParseTag(content)
+			if err != nil {
+				return object.ID{}, object.ID{}, err
+			}
+			id = t.Object
+		default:
+			return object.ID{}, object.ID{}, fault.New(fault.Data, "%s is a %s, not a commit", id, o.Type)
+		}
+	}
+	return object.ID{}, object.ID{}, fault.New(fault.Data, "the tag %s is one of a tag, and so on", id)
+}
+
+// temporary makes a file without a name, on the volume that the tree goes to.
+func (r *repository) temporary() (*os.File, error) {
+	name := ".git-" + rand.Text()
+	f, err := r.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fault.Output(err)
+	}
+	if err := r.root.Remove(name); err != nil {
+		return nil, errors.Join(fault.Output(err), f.Close())
+	}
+	return f, nil
+}
