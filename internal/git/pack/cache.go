@@ -3,7 +3,7 @@ package pack
 import "github.com/slipway-init/slipway/internal/git/object"
 
 // cacheSize is how many bytes of objects a reader keeps, because others are likely made of them.
-const cacheSize = 8 << 20
+const cacheSize = 4 << 20
 
 // cache holds the content of small entries by their offset; the one that was used longest ago goes first.
 type cache struct {

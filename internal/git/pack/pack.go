@@ -7,8 +7,8 @@
 //
 // # Memory
 //
-// Of each object a pack in memory keeps its place and its id: 36 bytes with SHA-1. Objects up to a MiB may be in memory
-// while others are made of them, 8 MiB in all for each reader; larger ones are streams, and where one is the base of a
+// Of each object a pack in memory keeps its place and its id: 33 bytes with SHA-1. Objects up to 256 KiB may be in memory
+// while others are made of them, 4 MiB in all for each reader; larger ones are streams, and where one is the base of a
 // delta it is written to a temporary file first. go-git keeps all objects that are deltas' bases, and the whole pack
 // besides.
 package pack
@@ -22,7 +22,7 @@ import (
 )
 
 // small is the size of an object, in bytes, up to which it may be held in memory.
-const small = 1 << 20
+const small = 256 << 10
 
 // ErrNotFound says that an object is in none of the packs.
 var ErrNotFound = errors.New("no such object")

@@ -18,7 +18,7 @@ const maxChain = 1 << 14
 type Object struct {
 	Type object.Type
 	Size int64  // in bytes
-	Data []byte // the content when Size is up to a MiB, else nil; it must not be changed
+	Data []byte // the content when Size is up to 256 KiB, else nil; it must not be changed
 
 	stream func(w io.Writer) error
 }

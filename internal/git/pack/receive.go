@@ -185,7 +185,7 @@ func (s *scanner) entry(index *memoryIndex) error {
 	}
 	if !h.delta() {
 		i := index.add(at, h.kind)
-		return s.hashes.object(s.ctx, i, h, &s.z)
+		return s.hashes.object(i, h, &s.z)
 	}
 	if h.kind == offsetDelta {
 		base, ok := slices.BinarySearch(index.offsets, at-h.back)
@@ -223,58 +223,63 @@ func (s *scanner) finish() error {
 }
 
 // hashing computes the ids of objects beside the scanner: to hash takes as long as to decompress, and there is more than
-// one processor, often.
+// one processor, often. Small objects go over together, because waking the other side costs more than to hash one.
 type hashing struct {
 	index *memoryIndex
 	full  chan portion
-	empty chan []byte
+	empty chan portion
+	next  portion // what is being filled
 	done  chan struct{}
 	err   error // of the goroutine, to be read after done
 }
 
-// portion is a part of an object on its way to be hashed.
+// portion is a part of an object, or some objects, on their way to be hashed.
 type portion struct {
-	data        []byte
-	first, last bool
-	object      int // the number in the index; with first
+	data   []byte // of capacity portionSize
+	pieces []piece
+}
+
+// piece is what a portion has of one object.
+type piece struct {
+	object      int // the number in the index
 	kind        object.Type
-	size        int64
+	size        int64 // of the object, in bytes
+	n           int   // of the piece
+	first, last bool
 }
 
 // portionSize is the size of a portion in bytes, and portions how many there are.
 const (
 	portionSize = 64 << 10
-	portions    = 16
+	portions    = 8
 )
 
 func newHashing(f object.Format) *hashing {
-	h := &hashing{full: make(chan portion, portions), empty: make(chan []byte, portions), done: make(chan struct{})}
+	h := &hashing{full: make(chan portion, portions), empty: make(chan portion, portions), done: make(chan struct{})}
 	for range portions {
-		h.empty <- nil
+		h.empty <- portion{data: make([]byte, 0, portionSize)}
 	}
+	h.next = <-h.empty
 	go h.run(object.NewHasher(f))
 	return h
 }
 
 // object hands an object's content over.
-func (h *hashing) object(ctx context.Context, i int, head header, content io.Reader) error {
-	p := portion{first: true, object: i, kind: head.kind, size: head.size}
+func (h *hashing) object(i int, head header, content io.Reader) error {
+	p := piece{object: i, kind: head.kind, size: head.size, first: true}
 	for !p.last {
-		select {
-		case p.data = <-h.empty:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if p.data == nil {
-			p.data = make([]byte, portionSize)
-		}
-		n, err := readUp(content, p.data[:cap(p.data)])
-		p.data = p.data[:n]
-		p.last = errors.Is(err, io.EOF)
-		if err != nil && !p.last {
+		at := len(h.next.data)
+		n, err := readUp(content, h.next.data[at:portionSize])
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		h.full <- p
+		p.n, p.last = n, err != nil
+		h.next.data = h.next.data[:at+n]
+		h.next.pieces = append(h.next.pieces, p)
+		if len(h.next.data) > portionSize*3/4 {
+			h.full <- h.next
+			h.next = <-h.empty
+		}
 		p.first = false
 	}
 	return nil
@@ -292,27 +297,30 @@ func readUp(r io.Reader, p []byte) (n int, err error) {
 
 func (h *hashing) run(hasher *object.Hasher) {
 	defer close(h.done)
-	var at int
 	for p := range h.full {
-		if p.first {
-			hasher.Reset(p.kind, p.size)
-			at = p.object
+		data := p.data
+		for _, piece := range p.pieces {
+			if piece.first {
+				hasher.Reset(piece.kind, piece.size)
+			}
+			hasher.Write(data[:piece.n])
+			data = data[piece.n:]
+			if !piece.last || h.err != nil {
+				continue
+			}
+			id, err := hasher.ID()
+			if err != nil {
+				h.err = fmt.Errorf("receive the pack: %w", err)
+			}
+			h.index.name(piece.object, id)
 		}
-		hasher.Write(p.data)
-		h.empty <- p.data[:0]
-		if !p.last || h.err != nil {
-			continue
-		}
-		id, err := hasher.ID()
-		if err != nil {
-			h.err = fmt.Errorf("receive the pack: %w", err)
-		}
-		h.index.name(at, id)
+		h.empty <- portion{data: p.data[:0], pieces: p.pieces[:0]}
 	}
 }
 
 // stop waits until all that was handed over is hashed.
 func (h *hashing) stop() error {
+	h.full <- h.next
 	close(h.full)
 	<-h.done
 	return h.err

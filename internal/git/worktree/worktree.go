@@ -8,7 +8,6 @@
 package worktree
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -226,7 +225,7 @@ func (w *walk) flush() error {
 	for i := range workers {
 		all.Go(func() {
 			h := &hand{Checkout: w.Checkout, objects: w.Open()}
-			defer h.objects.Close()
+			defer h.close()
 			// Neighbours in the pack may be made of each other, so each hand takes a run of them.
 			const run = 64
 			for from := int(next.Add(run)) - run; from < len(order) && ctx.Err() == nil; from = int(next.Add(run)) - run {
@@ -301,7 +300,37 @@ type hand struct {
 	objects Objects
 	lfs     []LFSFile
 	bytes   int64
-	buf     bytes.Buffer
+
+	dir    string   // the directory of the last file, and opened: files of one directory follow each other
+	opened *os.Root // nil before the first file
+}
+
+// open returns the directory of a path in the tree, and the name in it.
+func (h *hand) open(name string) (*os.Root, string, error) {
+	dir, base := path.Split(name)
+	if dir == "" {
+		return h.Root, base, nil
+	}
+	if h.opened != nil && h.dir == dir {
+		return h.opened, base, nil
+	}
+	opened, err := h.Root.OpenRoot(path.Clean(dir))
+	if err != nil {
+		return nil, "", err
+	}
+	if h.opened != nil {
+		_ = h.opened.Close()
+	}
+	h.dir, h.opened = dir, opened
+	return opened, base, nil
+}
+
+// close lets go of what the hand holds.
+func (h *hand) close() {
+	h.objects.Close()
+	if h.opened != nil {
+		_ = h.opened.Close()
+	}
 }
 
 // write writes one file.
@@ -325,7 +354,11 @@ func (h *hand) write(f *file) error {
 			h.lfs = append(h.lfs, LFSFile{Path: f.path, Mode: f.mode, Pointer: slices.Clone(pointer)})
 		}
 	}
-	out, err := h.Root.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permission(f.mode))
+	dir, name, err := h.open(f.path)
+	if err != nil {
+		return h.failed(f.path, err)
+	}
+	out, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permission(f.mode))
 	if err != nil {
 		return h.failed(f.path, err)
 	}
