@@ -7,6 +7,7 @@ import (
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
 	"github.com/slipway-init/slipway/internal/git/netrc"
+	"github.com/slipway-init/slipway/internal/git/sshconfig"
 	"github.com/slipway-init/slipway/internal/git/wire"
 	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
@@ -49,8 +50,23 @@ func (c *access) transport(ctx context.Context, a address.Address) (wire.Transpo
 		return &wire.HTTP{Client: client, URL: u, Authorize: authorize}, nil
 	case address.Git:
 		return &wire.Daemon{Dial: c.env.Dial, Address: a.Endpoint(), Path: a.Path}, nil
+	case address.SSH:
+		return c.ssh(ctx, a)
 	}
 	return nil, fault.New(fault.Unsupported, "%s: this kind of address is not known", a)
+}
+
+// ssh returns the transport over SSH. The key may go to any server: it proves who asks and gives nothing away.
+func (c *access) ssh(ctx context.Context, a address.Address) (wire.Transport, error) {
+	o := sshconfig.Options{User: a.User, KeyFile: c.sshKey, PassphraseFile: c.sshPassphraseFile, KnownHosts: c.knownHosts}
+	if o.User == "" {
+		o.User = "git"
+	}
+	config, done, err := sshconfig.New(ctx, c.env, a.Endpoint(), o)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.SSH{Dial: c.env.Dial, Address: a.Endpoint(), Path: a.Path, Config: config, Done: done}, nil
 }
 
 // authorize returns what adds to a request who asks; nil is nobody. The options' user and tokens go to the host that was

@@ -34,6 +34,9 @@ type options struct {
 	bearerFile             string
 	netrcFile              string
 	tls                    httpx.TLS
+	sshKey                 string
+	sshPassphraseFile      string
+	knownHosts             []string
 
 	address address.Address // what Effects made of url
 	filter  glob.Filter     // and of paths
@@ -59,6 +62,9 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.tls.CAFile, "ca-file", "", "file with the authorities to trust, instead of the system's")
 	fs.StringVar(&o.tls.CertFile, "cert-file", "", "file with the client's certificate")
 	fs.StringVar(&o.tls.KeyFile, "key-file", "", "file with the key of the client's certificate")
+	fs.StringVar(&o.sshKey, "ssh-key", "", "file with the private key for SSH; its mode does not matter")
+	fs.StringVar(&o.sshPassphraseFile, "ssh-key-passphrase-file", "", "file with the passphrase of that key")
+	fs.StringSliceVar(&o.knownHosts, "known-hosts", nil, "file with the keys of SSH servers (default ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts)")
 }
 
 // Effects implements step.Step.
@@ -112,6 +118,9 @@ func (o *options) checkAccess() error {
 	if (o.tls.CertFile == "") != (o.tls.KeyFile == "") {
 		fail("--cert-file and --key-file need each other")
 	}
+	if o.sshPassphraseFile != "" && o.sshKey == "" {
+		fail("--ssh-key-passphrase-file needs --ssh-key")
+	}
 	return errors.Join(faults...)
 }
 
@@ -139,7 +148,10 @@ func (o *options) effects() []step.Effect {
 
 // files returns the files that are read, some of them "".
 func (o *options) files() []string {
-	return []string{o.passwordFile, o.bearerFile, o.netrcFile, o.tls.CAFile, o.tls.CertFile, o.tls.KeyFile}
+	files := []string{
+		o.passwordFile, o.bearerFile, o.netrcFile, o.tls.CAFile, o.tls.CertFile, o.tls.KeyFile, o.sshKey, o.sshPassphraseFile,
+	}
+	return append(files, o.knownHosts...)
 }
 
 // shape tells trees of the same commit apart that options make different.

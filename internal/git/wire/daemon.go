@@ -37,7 +37,7 @@ func (d *Daemon) Open(ctx context.Context) (io.Reader, error) {
 // Send implements Transport.
 func (d *Daemon) Send(_ context.Context, request []byte) (io.Reader, error) {
 	_, err := d.conn.Write(request)
-	return d.conn, err
+	return nil, err
 }
 
 // Close implements Transport.

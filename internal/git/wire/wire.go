@@ -38,7 +38,7 @@ func (r Ref) Commit() object.ID {
 type Transport interface {
 	// Open returns what the server says first.
 	Open(ctx context.Context) (io.Reader, error)
-	// Send sends a request and returns the answer, which ends with the message that it holds, or later.
+	// Send sends a request and returns the answer; nil where it comes in the stream that Open returned.
 	Send(ctx context.Context, request []byte) (io.Reader, error)
 	// Close ends the connection, if there is one.
 	Close() error
@@ -110,13 +110,12 @@ func (c *Client) open(ctx context.Context) error {
 	return c.advertisement(kind, line)
 }
 
-// hear makes r what the packets are read from.
+// hear makes r what the packets are read from; nil is the same as before.
 func (c *Client) hear(r io.Reader) {
-	c.raw = bufio.NewReaderSize(r, 64<<10)
-	if b, ok := r.(*bufio.Reader); ok {
-		c.raw = b
+	if r != nil {
+		c.raw = bufio.NewReaderSize(r, 64<<10)
+		c.packets = pktline.NewReader(c.raw)
 	}
-	c.packets = pktline.NewReader(c.raw)
 }
 
 // Refs returns the server's refs whose names begin with one of the prefixes; more may come.
