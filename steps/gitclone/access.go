@@ -2,10 +2,13 @@ package gitclone
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"os"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
+	"github.com/slipway-init/slipway/internal/git/local"
 	"github.com/slipway-init/slipway/internal/git/netrc"
 	"github.com/slipway-init/slipway/internal/git/sshconfig"
 	"github.com/slipway-init/slipway/internal/git/wire"
@@ -21,8 +24,11 @@ type access struct {
 	home address.Address // the one that user, password and token are for
 }
 
-// connect begins a conversation with the server of a.
+// connect begins a conversation with the server of a, or opens a repository on this machine.
 func (c *access) connect(ctx context.Context, a address.Address) (server, error) {
+	if a.Scheme == address.Local {
+		return local.Open(c.env.Path(a.Path), unnamed)
+	}
 	transport, err := c.transport(ctx, a)
 	if err != nil {
 		return nil, err
@@ -118,4 +124,16 @@ func basic(user, password string) func(*http.Request) {
 
 func bearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// unnamed makes a file without a name, for what a repository on this machine has that does not fit in memory.
+func unnamed() (*os.File, error) {
+	f, err := os.CreateTemp("", "slipway-git-")
+	if err != nil {
+		return nil, fault.Output(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(fault.Output(err), f.Close())
+	}
+	return f, nil
 }

@@ -25,7 +25,8 @@ type SSH struct {
 	Config *ssh.ClientConfig
 	Done   func() // is called at the end; nil is nothing
 
-	client *ssh.Client
+	client  *ssh.Client
+	session *ssh.Session
 	stdin  io.WriteCloser
 	stderr said
 	stop   func() bool
@@ -54,6 +55,7 @@ func (s *SSH) Open(ctx context.Context) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ssh %s: open a session: %w", s.Address, err)
 	}
+	s.session = session
 	_ = session.Setenv("GIT_PROTOCOL", "version=2") // a server that does not take it speaks version 0
 	session.Stderr = &s.stderr
 	if s.stdin, err = session.StdinPipe(); err != nil {
@@ -116,6 +118,9 @@ func (s *SSH) hangUp() {
 func (s *SSH) Explain(err error) error {
 	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err
+	}
+	if s.client != nil {
+		_ = s.session.Wait() // all that it wrote is here then; the end of the context ends this too
 	}
 	text := s.stderr.String()
 	if text == "" {
