@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"os"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
+	"github.com/slipway-init/slipway/internal/git/dotgit"
 	"github.com/slipway-init/slipway/internal/git/object"
 	"github.com/slipway-init/slipway/internal/git/pack"
 	"github.com/slipway-init/slipway/internal/git/wire"
@@ -28,6 +28,8 @@ type repository struct {
 	address address.Address
 	root    *os.Root // where its files go
 
+	git     *dotgit.Dir // nil without --keep-git
+	place   string      // where the files are, seen from git's own directory; "" is the directory above it
 	packs   *pack.Set
 	shallow []object.ID
 	files   int
@@ -37,6 +39,11 @@ type repository struct {
 // clone writes the files of the commit that tip stands for, and returns its id.
 func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error) {
 	r.packs = pack.NewSet(r.temporary)
+	if r.keepGit && r.git == nil {
+		if err := r.makeGit(); err != nil {
+			return object.ID{}, err
+		}
+	}
 	if err := r.fetch(ctx, tip); err != nil {
 		return object.ID{}, err
 	}
@@ -50,7 +57,10 @@ func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error)
 			return object.ID{}, err
 		}
 	}
-	if err := c.Write(ctx, tree); err != nil {
+	if err := r.write(ctx, c, tree); err != nil {
+		return object.ID{}, err
+	}
+	if err := r.writeGit(tip, commit); err != nil {
 		return object.ID{}, err
 	}
 	for _, ignored := range c.Ignored {
@@ -62,6 +72,52 @@ func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error)
 	r.files += c.Files
 	r.bytes += c.Bytes
 	return commit, nil
+}
+
+// write writes the files, and git's index of them with --keep-git.
+func (r *repository) write(ctx context.Context, c *worktree.Checkout, tree object.ID) error {
+	if r.git == nil {
+		return c.Write(ctx, tree)
+	}
+	index, err := r.git.CreateIndex(r.remote.Format())
+	if err != nil {
+		return err
+	}
+	c.Record = func(f worktree.Recorded) error { return index.Add(f.Path, f.Mode, f.ID, f.Info) }
+	if err := c.Write(ctx, tree); err != nil {
+		return errors.Join(err, index.Finish())
+	}
+	return index.Finish()
+}
+
+// makeGit makes the .git of the tree.
+func (r *repository) makeGit() error {
+	if err := r.root.Mkdir(".git", 0o755); err != nil {
+		return fault.Output(err)
+	}
+	root, err := r.root.OpenRoot(".git")
+	if err != nil {
+		return fault.Output(err)
+	}
+	r.git, err = dotgit.New(root)
+	return err
+}
+
+// writeGit tells git where all came from.
+func (r *repository) writeGit(tip wire.Ref, commit object.ID) error {
+	if r.git == nil {
+		return nil
+	}
+	ref := tip.Name
+	if tip.Target != "" {
+		ref = tip.Target
+	}
+	if ref == "HEAD" {
+		ref = ""
+	}
+	return r.git.Write(dotgit.Clone{
+		Format: r.remote.Format(), URL: r.address.String(), Ref: ref, ID: tip.ID, Commit: commit, Shallow: r.shallow, Worktree: r.place,
+	})
 }
 
 // partial reports whether the files are fetched one by one, because few of them are wanted.
@@ -119,17 +175,25 @@ func (r *repository) receive(ctx context.Context, request wire.Request) error {
 	if err != nil {
 		return err
 	}
-	file, err := r.temporary()
+	create := r.temporary
+	if r.git != nil {
+		create = r.git.CreatePack
+	}
+	file, err := create()
 	if err != nil {
 		return err
 	}
 	received, err := pack.Receive(ctx, fetched.Pack, file, pack.Options{
-		Format: r.remote.Format(), Temporary: r.temporary, Progress: r.env.Report,
+		Format: r.remote.Format(), Checksum: r.git != nil, Temporary: r.temporary, Progress: r.env.Report,
 	})
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	_, _ = io.Copy(io.Discard, fetched.Pack)
+	if r.git != nil {
+		if err := r.git.Keep(received); err != nil {
+			return err
+		}
+	}
 	r.packs.Add(&received.Pack)
 	r.shallow = append(r.shallow, fetched.Shallow...)
 	return nil

@@ -32,7 +32,7 @@ func (c *cache) get(offset int64) *cached {
 }
 
 // put keeps an entry.
-func (c *cache) put(offset int64, kind       object.Type, data []byte) {
+func (c *cache) put(offset int64, kind object.Type, data []byte) {
 	if _, ok := c.entries[offset]; ok {
 		return
 	}

@@ -27,9 +27,9 @@ type SSH struct {
 
 	client  *ssh.Client
 	session *ssh.Session
-	stdin  io.WriteCloser
-	stderr said
-	stop   func() bool
+	stdin   io.WriteCloser
+	stderr  said
+	stop    func() bool
 }
 
 // handshakeTime bounds how long a server may take to let the user in, unless the context ends before.
