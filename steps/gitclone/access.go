@@ -63,7 +63,7 @@ func (c *access) transport(ctx context.Context, a address.Address) (wire.Transpo
 }
 
 // ssh returns the transport over SSH. The key may go to any server: it proves who asks and gives nothing away.
-func (c *access) ssh(ctx context.Context, a address.Address) (wire.Transport, error) {
+func (c *access) ssh(ctx context.Context, a address.Address) (*wire.SSH, error) {
 	o := sshconfig.Options{User: a.User, KeyFile: c.sshKey, PassphraseFile: c.sshPassphraseFile, KnownHosts: c.knownHosts}
 	if o.User == "" {
 		o.User = "git"

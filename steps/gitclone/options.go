@@ -24,6 +24,8 @@ type options struct {
 	expectCommit string
 	depth        int
 	paths        []string
+	submodules   bool
+	lfs          bool
 	keepGit      bool
 	commitFile   string
 	force        bool
@@ -50,6 +52,8 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.expectCommit, "expect-commit", "", "full id of the commit that it must be")
 	fs.IntVar(&o.depth, "depth", o.depth, "commits of history to keep with --keep-git; 0 is all")
 	fs.StringSliceVar(&o.paths, "path", nil, "file, directory or pattern to write, instead of the whole tree")
+	fs.BoolVar(&o.submodules, "submodules", false, "write the submodules' files too, and those in them")
+	fs.BoolVar(&o.lfs, "lfs", false, "write the files of git LFS, instead of the pointers to them")
 	fs.BoolVar(&o.keepGit, "keep-git", false, "keep .git, so that git itself can be used in the directory")
 	fs.StringVar(&o.commitFile, "commit-file", "", "file to write the commit's id to (default "+commitName+" in the directory)")
 	fs.BoolVar(&o.force, "force", false, "replace a directory that slipway did not make")
@@ -85,7 +89,7 @@ func (o *options) Effects() ([]step.Effect, error) {
 		fail("--expect-commit %q is not a full commit id of 40 or 64 hexadecimal digits", o.expectCommit)
 	}
 	o.expectCommit = strings.ToLower(o.expectCommit)
-	if strings.HasPrefix(o.ref, "-") || strings.ContainsAny(o.ref, " \x00\n\r~^:?*[\\") || strings.Contains(o.ref, "..") {
+	if !validRef(o.ref) {
 		fail("--ref %q cannot be the name of a branch or a tag", o.ref)
 	}
 	if o.depth < 0 {
@@ -156,7 +160,7 @@ func (o *options) files() []string {
 
 // shape tells trees of the same commit apart that options make different.
 func (o *options) shape() string {
-	return fmt.Sprintf("paths=%q keep-git=%t depth=%d commit-file=%t owner=%s", o.paths, o.keepGit, o.keptDepth(), o.commitFile != "", o.owner.String())
+	return fmt.Sprintf("paths=%q submodules=%t lfs=%t keep-git=%t depth=%d commit-file=%t owner=%s", o.paths, o.submodules, o.lfs, o.keepGit, o.keptDepth(), o.commitFile != "", o.owner.String())
 }
 
 // keptDepth is the depth of the history that is fetched. Without --keep-git nothing of it is kept.

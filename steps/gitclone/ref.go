@@ -48,6 +48,9 @@ func findRef(ctx context.Context, s server, name string) (wire.Ref, error) {
 	for _, name := range names {
 		for _, ref := range refs {
 			if ref.Name == name {
+				if !validRef(ref.Target) { // it will stand in files, and a server may say anything
+					ref.Target = ""
+				}
 				return ref, nil
 			}
 		}
@@ -58,4 +61,15 @@ func findRef(ctx context.Context, s server, name string) (wire.Ref, error) {
 	}
 	return wire.Ref{}, fault.Hint(fault.New(fault.NoInput, "the repository has no branch or tag %q", name),
 		"a commit is named by its full id; other refs are by their full name, such as refs/pull/1/head")
+}
+
+// validRef reports whether name can be a ref's, by the rules of git-check-ref-format(1) that matter here.
+func validRef(name string) bool {
+	for _, r := range name {
+		if r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\"`, r) {
+			return false
+		}
+	}
+	return !strings.Contains(name, "..") && !strings.Contains(name, "//") && !strings.HasPrefix(name, "-") &&
+		!strings.HasSuffix(name, "/") && !strings.HasSuffix(name, ".lock")
 }

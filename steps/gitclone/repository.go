@@ -28,12 +28,16 @@ type repository struct {
 	address address.Address
 	root    *os.Root // where its files go
 
-	git     *dotgit.Dir // nil without --keep-git
-	place   string      // where the files are, seen from git's own directory; "" is the directory above it
-	packs   *pack.Set
-	shallow []object.ID
-	files   int
-	bytes   int64
+	git      *dotgit.Dir // nil without --keep-git
+	gitRoot  *os.Root    // of git
+	gitPath  string      // and where that is, below the directory of the step
+	treePath string      // where root is there
+	place    string      // where root is, seen from git; "" is the directory above it
+	nesting  int         // how many repositories this one is in
+	packs    *pack.Set
+	shallow  []object.ID
+	files    int
+	bytes    int64
 }
 
 // clone writes the files of the commit that tip stands for, and returns its id.
@@ -61,6 +65,12 @@ func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error)
 		return object.ID{}, err
 	}
 	if err := r.writeGit(tip, commit); err != nil {
+		return object.ID{}, err
+	}
+	if err := r.lfsFiles(ctx, c.LFSFiles); err != nil {
+		return object.ID{}, err
+	}
+	if err := r.submodules(ctx, c, tree); err != nil {
 		return object.ID{}, err
 	}
 	for _, ignored := range c.Ignored {
@@ -99,6 +109,7 @@ func (r *repository) makeGit() error {
 	if err != nil {
 		return fault.Output(err)
 	}
+	r.gitRoot, r.gitPath = root, ".git"
 	r.git, err = dotgit.New(root)
 	return err
 }
@@ -223,6 +234,7 @@ func (r *repository) checkout() *worktree.Checkout {
 		Root: r.root, Format: r.remote.Format(),
 		Open:  func() worktree.Objects { return r.packs.NewReader() },
 		Place: r.packs.Offset,
+		LFS:   r.lfs,
 	}
 	if !r.filter.All() {
 		c.Match = r.filter.Match

@@ -37,42 +37,65 @@ const handshakeTime = 30 * time.Second
 
 // Open implements Transport.
 func (s *SSH) Open(ctx context.Context) (io.Reader, error) {
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	_ = s.session.Setenv("GIT_PROTOCOL", "version=2") // a server that does not take it speaks version 0
+	stdin, err := s.session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.stdin = stdin
+	stdout, err := s.session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.session.Start(service + " " + Quoted(s.Path)); err != nil {
+		return nil, fault.New(fault.Permission, "ssh %s: run %s: %w", s.Address, service, err)
+	}
+	return stdout, nil
+}
+
+// Output runs a command on the server and returns what it writes.
+func (s *SSH) Output(ctx context.Context, command string) ([]byte, error) {
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	text, err := s.session.Output(command)
+	if err != nil {
+		told := s.stderr.String()
+		return nil, fault.New(Refusal(told), "ssh %s: run %.40q: %w: %s", s.Address, command, err, told)
+	}
+	return text, nil
+}
+
+// connect opens a session.
+func (s *SSH) connect(ctx context.Context) error {
 	s.hangUp()
 	conn, err := s.Dial(ctx, "tcp", s.Address)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.stop = closeAfter(ctx, conn)
 	_ = conn.SetDeadline(time.Now().Add(handshakeTime)) // a connection that cannot have one is bounded by ctx
 	c, channels, requests, err := ssh.NewClientConn(conn, s.Address, s.Config)
 	if err != nil {
 		_ = conn.Close()
-		return nil, s.refused(err)
+		return s.refused(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
 	s.client = ssh.NewClient(c, channels, requests)
 	session, err := s.client.NewSession()
 	if err != nil {
-		return nil, fmt.Errorf("ssh %s: open a session: %w", s.Address, err)
+		return fmt.Errorf("ssh %s: open a session: %w", s.Address, err)
 	}
 	s.session = session
-	_ = session.Setenv("GIT_PROTOCOL", "version=2") // a server that does not take it speaks version 0
 	session.Stderr = &s.stderr
-	if s.stdin, err = session.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := session.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := session.Start(service + " " + quoted(s.Path)); err != nil {
-		return nil, fault.New(fault.Permission, "ssh %s: run %s: %w", s.Address, service, err)
-	}
-	return stdout, nil
+	return nil
 }
 
-// quoted returns path as one word of a shell.
-func quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
+// Quoted returns path as one word of a shell.
+func Quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
 // refused returns the error of a handshake that failed. What the checker of host keys says passes through.
 func (s *SSH) refused(err error) error {
