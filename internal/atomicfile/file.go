@@ -20,6 +20,7 @@ type File struct {
 	attributes Attributes
 	file       *os.File
 	temporary  string // the name of file in dir; "" once it is renamed or removed
+	lasting    bool   // a later run finds it
 }
 
 // Create begins a new file that Commit will put at path. Until then it has the mode 0600. The caller must call Abort,

@@ -3,7 +3,8 @@
 //
 // Their names begin with ".slipway-" + 16 digits of the SHA-256 of the target's name, so that a run recognises those of its
 // own target by name, whatever the length of that name. What follows says what it is: "-" + a random part for what is
-// being made, ".receipt" for a receipt. No file of one sort is ever taken for one of another.
+// being made, ".partial" for what is being made and shall be found again, ".receipt" for a receipt. No file of one sort is
+// ever taken for one of another.
 //
 // A temporary file is locked with flock(2) while its writer lives. A lock ends with the process that holds it, however
 // that ends, and it holds between containers, where the id of a process says nothing. So a temporary file that can be locked
@@ -42,6 +43,9 @@ func Temporary(name string) string { return temporaries(name) + rand.Text() }
 // Receipt returns the name of the receipt of the target of that name.
 func Receipt(name string) string { return prefix(name) + ".receipt" }
 
+// partial returns the name of what is being made for the target of that name and shall be found again.
+func partial(name string) string { return prefix(name) + ".partial" }
+
 // prefix begins the names of all siblings of the target of that name.
 func prefix(name string) string {
 	digest := sha256.Sum256([]byte(name))
@@ -67,6 +71,37 @@ func Create(dir *os.Root, name string) (*os.File, string, error) {
 		f.Close()
 	}
 	return nil, "", fault.New(fault.Temporary, "its temporary file vanished %d times", attempts)
+}
+
+// ErrTaken is the error of Continue when another process has the file.
+var ErrTaken = errors.New("a neighbour is at work on it")
+
+// Continue opens and locks the one temporary file in dir for the target of that name that no sweep removes, or makes it
+// with the mode 0600. Found says that a run before this one left it. The lock ends when the file is closed.
+func Continue(dir *os.Root, name string) (f *os.File, temporary string, found bool, err error) {
+	temporary = partial(name)
+	for range attempts {
+		f, err = dir.OpenFile(temporary, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		found = err == nil
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = dir.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+		switch {
+		case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission) && !found, errors.Is(err, syscall.ELOOP):
+			return nil, "", false, ErrTaken // by one who was quicker, by another user, or by a link
+		case err != nil:
+			return nil, "", false, err
+		}
+		if err := lock(f); errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, "", false, ErrTaken
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && stands(dir, temporary, f) {
+			return f, temporary, found, nil
+		}
+		f.Close() // renamed or removed between the opening and the lock
+	}
+	return nil, "", false, ErrTaken
 }
 
 // stands reports whether name still stands for the open file f.
