@@ -2,24 +2,31 @@ package gitclone
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
 	"github.com/slipway-init/slipway/internal/git/lfs"
 	"github.com/slipway-init/slipway/internal/git/wire"
 	"github.com/slipway-init/slipway/internal/git/worktree"
+	"github.com/slipway-init/slipway/internal/step/opt"
+	"github.com/slipway-init/slipway/internal/transfer"
 )
 
 // downloads is how many LFS objects are downloaded side by side.
-const downloads = 4
+const downloads = 2
+
+// connections is how many connections a large one may use.
+const connections = 8
 
 // lfsFiles puts the content of LFS files into their places, where their pointers are.
 func (r *repository) lfsFiles(ctx context.Context, files []worktree.LFSFile) error {
@@ -67,7 +74,7 @@ func (r *repository) download(ctx context.Context, server *lfs.Server, sources [
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(sources) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				for _, file := range places[sources[i].Pointer] {
-					if err := r.lfsFile(ctx, server, sources[i], file.Path); err != nil {
+					if err := r.lfsFile(ctx, server, sources[i], file); err != nil {
 						cancel(fmt.Errorf("write %q: %w", file.Path, err))
 					}
 				}
@@ -78,26 +85,27 @@ func (r *repository) download(ctx context.Context, server *lfs.Server, sources [
 	return context.Cause(ctx)
 }
 
-// lfsFile downloads one object over the pointer at a path.
-func (r *repository) lfsFile(ctx context.Context, server *lfs.Server, source lfs.Source, name string) error {
-	f, err := r.root.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+// lfsFile downloads one object over the pointer in a file. The path is safe to use: the directories are this run's own, and
+// no other user may enter them yet.
+func (r *repository) lfsFile(ctx context.Context, server *lfs.Server, source lfs.Source, file worktree.LFSFile) error {
+	digest, err := hex.DecodeString(source.OID)
 	if err != nil {
-		return fault.Output(err)
+		return fault.New(fault.Internal, "the pointer was not checked")
 	}
-	defer f.Close()
-	if err := server.Download(ctx, source, output{f}); err != nil {
+	attributes := atomicfile.Attributes{Mode: opt.Mode(worktree.Permission(file.Mode)), Unsynced: true}
+	f, err := transfer.Open(r.env, filepath.Join(r.root.Name(), filepath.FromSlash(file.Path)), attributes)
+	if err != nil {
 		return err
 	}
-	return fault.Output(f.Close())
-}
-
-// output is a file whose errors are an output's.
-type output struct{ *os.File }
-
-// Write implements io.Writer.
-func (o output) Write(p []byte) (int, error) {
-	n, err := o.File.Write(p)
-	return n, fault.Output(err)
+	defer f.Close()
+	result, err := f.Fetch(ctx, server.Object(source), transfer.Options{Connections: connections, SHA256: digest, Progress: r.env.Report})
+	if err != nil {
+		return err
+	}
+	if result.Size != source.Size {
+		return fault.New(fault.Data, "git LFS object %s has %d bytes, and its pointer says %d", source.OID, result.Size, source.Size)
+	}
+	return f.Commit()
 }
 
 // lfsServer returns where the LFS objects of the repository at a are asked for. Over SSH the server tells, with a token.

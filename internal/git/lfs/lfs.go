@@ -1,5 +1,5 @@
-// Package lfs finds what the pointers of git LFS stand for: the batch API of a server tells where each object is, and it is
-// downloaded from there and verified. See docs/api and docs/spec.md of https://github.com/git-lfs/git-lfs.
+// Package lfs finds what the pointers of git LFS stand for: the batch API of a server tells where each object is, and package
+// transfer fetches it from there, and verifies it. See docs/api and docs/spec.md of https://github.com/git-lfs/git-lfs.
 package lfs
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpobject"
 	"github.com/slipway-init/slipway/internal/httpx"
 )
 
@@ -169,4 +170,14 @@ func kind(status int) fault.Kind {
 		return fault.Temporary
 	}
 	return fault.Data
+}
+
+// Object returns the object at a source, as package transfer fetches it. What proves who asks goes along if the object is
+// on the API's own host and the API gave nothing better.
+func (s *Server) Object(source Source) *httpobject.Object {
+	o := &httpobject.Object{Client: s.Client, URL: source.URL, Header: source.Header.Clone()}
+	if s.Authorize != nil && o.Header.Get("Authorization") == "" && source.URL.Host == s.URL.Host && source.URL.Scheme == s.URL.Scheme {
+		s.Authorize(&http.Request{Header: o.Header})
+	}
+	return o
 }

@@ -358,7 +358,7 @@ func (h *hand) write(f *file) error {
 	if err != nil {
 		return h.failed(f.path, err)
 	}
-	out, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permission(f.mode))
+	out, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Permission(f.mode))
 	if err != nil {
 		return h.failed(f.path, err)
 	}
@@ -413,8 +413,8 @@ func (h *hand) link(f *file) error {
 	return h.failed(f.path, err)
 }
 
-// permission returns the mode of a new file; the umask takes from it, as it does from git's.
-func permission(m object.Mode) fs.FileMode {
+// Permission returns the mode of a new file; the umask takes from it, as it does from git's.
+func Permission(m object.Mode) fs.FileMode {
 	if m == object.ModeExecutable {
 		return 0o755
 	}
