@@ -28,6 +28,7 @@ type options struct {
 	lfs          bool
 	keepGit      bool
 	commitFile   string
+	verify       []string
 	force        bool
 	mode         opt.Mode
 	owner        opt.Owner
@@ -56,6 +57,7 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.lfs, "lfs", false, "write the files of git LFS, instead of the pointers to them")
 	fs.BoolVar(&o.keepGit, "keep-git", false, "keep .git, so that git itself can be used in the directory")
 	fs.StringVar(&o.commitFile, "commit-file", "", "file to write the commit's id to (default "+commitName+" in the directory)")
+	fs.StringSliceVar(&o.verify, "verify-signature", nil, "file with trusted keys, SSH's allowed signers or OpenPGP's; the tag or the commit must be signed by one")
 	fs.BoolVar(&o.force, "force", false, "replace a directory that slipway did not make")
 	fs.Var(&o.mode, "mode", "mode of the directory itself, in octal (default that of the one it replaces, or 0755)")
 	fs.Var(&o.owner, "owner", "numeric owner of the tree, UID:GID, UID or :GID")
@@ -155,12 +157,12 @@ func (o *options) files() []string {
 	files := []string{
 		o.passwordFile, o.bearerFile, o.netrcFile, o.tls.CAFile, o.tls.CertFile, o.tls.KeyFile, o.sshKey, o.sshPassphraseFile,
 	}
-	return append(files, o.knownHosts...)
+	return append(append(files, o.knownHosts...), o.verify...)
 }
 
 // shape tells trees of the same commit apart that options make different.
 func (o *options) shape() string {
-	return fmt.Sprintf("paths=%q submodules=%t lfs=%t keep-git=%t depth=%d commit-file=%t owner=%s", o.paths, o.submodules, o.lfs, o.keepGit, o.keptDepth(), o.commitFile != "", o.owner.String())
+	return fmt.Sprintf("verify=%q paths=%q submodules=%t lfs=%t keep-git=%t depth=%d commit-file=%t owner=%s", o.verify, o.paths, o.submodules, o.lfs, o.keepGit, o.keptDepth(), o.commitFile != "", o.owner.String())
 }
 
 // keptDepth is the depth of the history that is fetched. Without --keep-git nothing of it is kept.

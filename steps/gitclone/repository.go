@@ -55,6 +55,9 @@ func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error)
 	if err != nil {
 		return object.ID{}, err
 	}
+	if err := r.verifySignature(tip, commit); err != nil {
+		return object.ID{}, err
+	}
 	c := r.checkout()
 	if r.partial() {
 		if err := r.fetchFiles(ctx, c, tree); err != nil {

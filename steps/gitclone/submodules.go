@@ -96,6 +96,7 @@ func (r *repository) submodule(ctx context.Context, sub worktree.Submodule, m mo
 	defer root.Close()
 	options := *r.options
 	options.filter, options.paths = glob.Filter{}, nil // all of it
+	options.verify = nil                               // what was verified names its commit
 	s := &repository{
 		options: &options, env: r.env, access: r.access, remote: remote, address: at, root: root, nesting: r.nesting + 1,
 	}
