@@ -8,6 +8,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
+	"github.com/slipway-init/slipway/internal/git/githubapp"
 	"github.com/slipway-init/slipway/internal/git/local"
 	"github.com/slipway-init/slipway/internal/git/netrc"
 	"github.com/slipway-init/slipway/internal/git/sshconfig"
@@ -22,6 +23,8 @@ type access struct {
 	*options
 	env  *step.Env
 	home address.Address // the one that user, password and token are for
+
+	appToken string // once it was asked for
 }
 
 // connect begins a conversation with the server of a, or opens a repository on this machine.
@@ -77,9 +80,12 @@ func (c *access) ssh(ctx context.Context, a address.Address) (*wire.SSH, error) 
 
 // authorize returns what adds to a request who asks; nil is nobody. The options' user and tokens go to the host that was
 // named, the others have theirs in the netrc file.
-func (c *access) authorize(_ context.Context, a address.Address) (func(*http.Request), error) {
+func (c *access) authorize(ctx context.Context, a address.Address) (func(*http.Request), error) {
 	if a.SameServer(c.home) {
 		switch {
+		case c.app.id != "":
+			token, err := c.githubToken(ctx)
+			return basic(githubapp.User, token), err
 		case c.bearerFile != "":
 			token, err := c.secret(c.bearerFile)
 			return bearer(token), err
@@ -107,6 +113,24 @@ func (c *access) authorize(_ context.Context, a address.Address) (func(*http.Req
 		return nil, nil
 	}
 	return basic(user, password), nil
+}
+
+// githubToken returns a token of the app's installation, the same one for all repositories of a run.
+func (c *access) githubToken(ctx context.Context) (string, error) {
+	if c.appToken != "" {
+		return c.appToken, nil
+	}
+	key, err := httpx.ReadFile(c.env, c.app.keyFile)
+	if err != nil {
+		return "", err
+	}
+	client, err := c.tls.Client(c.env)
+	if err != nil {
+		return "", err
+	}
+	a := githubapp.App{ID: c.app.id, Installation: c.app.installation, Key: key, API: c.api()}
+	c.appToken, err = a.Token(ctx, client)
+	return c.appToken, err
 }
 
 // secret returns the content of a file with a password, which must not be empty.

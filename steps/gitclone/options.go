@@ -3,6 +3,8 @@ package gitclone
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/address"
+	"github.com/slipway-init/slipway/internal/git/githubapp"
 	"github.com/slipway-init/slipway/internal/git/object"
 	"github.com/slipway-init/slipway/internal/glob"
 	"github.com/slipway-init/slipway/internal/httpx"
@@ -36,6 +39,7 @@ type options struct {
 	username, passwordFile string
 	bearerFile             string
 	netrcFile              string
+	app                    app
 	tls                    httpx.TLS
 	sshKey                 string
 	sshPassphraseFile      string
@@ -44,6 +48,9 @@ type options struct {
 	address address.Address // what Effects made of url
 	filter  glob.Filter     // and of paths
 }
+
+// app is an installation of a GitHub App.
+type app struct{ id, installation, keyFile, api string }
 
 // Flags implements step.Step.
 func (o *options) Flags(fs *pflag.FlagSet) {
@@ -65,6 +72,10 @@ func (o *options) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.passwordFile, "password-file", "", "file with the password or token of that user")
 	fs.StringVar(&o.bearerFile, "bearer-file", "", "file with a token for HTTP's Bearer scheme")
 	fs.StringVar(&o.netrcFile, "netrc-file", "", "file with users and passwords for each host, as curl reads it")
+	fs.StringVar(&o.app.id, "github-app", "", "client id or number of a GitHub App that may read the repository")
+	fs.StringVar(&o.app.installation, "github-installation", "", "number of the app's installation")
+	fs.StringVar(&o.app.keyFile, "github-app-key", "", "file with the app's private key")
+	fs.StringVar(&o.app.api, "github-api", "", "URL of GitHub's API (default that of the URL's host)")
 	fs.StringVar(&o.tls.CAFile, "ca-file", "", "file with the authorities to trust, instead of the system's")
 	fs.StringVar(&o.tls.CertFile, "cert-file", "", "file with the client's certificate")
 	fs.StringVar(&o.tls.KeyFile, "key-file", "", "file with the key of the client's certificate")
@@ -112,14 +123,26 @@ func (o *options) checkAccess() error {
 	var faults []error
 	fail := func(format string, args ...any) { faults = append(faults, fault.New(fault.Usage, format, args...)) }
 	overHTTP := o.address.Scheme == address.HTTP || o.address.Scheme == address.HTTPS
-	if o.passwordFile != "" && o.bearerFile != "" {
-		fail("--password-file and --bearer-file exclude each other")
+	ways := 0
+	for _, way := range []string{o.passwordFile, o.bearerFile, o.app.id} {
+		if way != "" {
+			ways++
+		}
+	}
+	if ways > 1 {
+		fail("--password-file, --bearer-file and --github-app exclude each other")
+	}
+	if (o.app.id == "") != (o.app.installation == "") || (o.app.id == "") != (o.app.keyFile == "") || (o.app.api != "" && o.app.id == "") {
+		fail("--github-app, --github-installation and --github-app-key need each other")
+	}
+	if u, err := url.Parse(o.app.api); o.app.api != "" && (err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil) {
+		fail("--github-api is not a URL such as https://api.github.com")
 	}
 	if o.username != "" && o.passwordFile == "" {
 		fail("--username needs --password-file")
 	}
-	if (o.passwordFile != "" || o.bearerFile != "") && o.address.Scheme != "" && !overHTTP {
-		fail("--password-file and --bearer-file are for https:// and http://")
+	if ways > 0 && o.address.Scheme != "" && !overHTTP {
+		fail("--password-file, --bearer-file and --github-app are for https:// and http://")
 	}
 	if (o.tls.CertFile == "") != (o.tls.KeyFile == "") {
 		fail("--cert-file and --key-file need each other")
@@ -144,6 +167,9 @@ func (o *options) effects() []step.Effect {
 	} else {
 		effects = append(effects, step.Effect{Verb: step.Read, Object: o.address.Path})
 	}
+	if o.app.id != "" {
+		effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + endpointOf(o.api())})
+	}
 	for _, file := range o.files() {
 		if file != "" {
 			effects = append(effects, step.Effect{Verb: step.Read, Object: clean(file)})
@@ -152,10 +178,27 @@ func (o *options) effects() []step.Effect {
 	return effects
 }
 
+// api returns the API that gives the app its tokens.
+func (o *options) api() *url.URL {
+	if u, err := url.Parse(o.app.api); o.app.api != "" && err == nil {
+		return u
+	}
+	return githubapp.APIOf(o.address.Host)
+}
+
+// endpointOf returns host and port of a URL.
+func endpointOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
 // files returns the files that are read, some of them "".
 func (o *options) files() []string {
 	files := []string{
-		o.passwordFile, o.bearerFile, o.netrcFile, o.tls.CAFile, o.tls.CertFile, o.tls.KeyFile, o.sshKey, o.sshPassphraseFile,
+		o.passwordFile, o.bearerFile, o.netrcFile, o.app.keyFile, o.tls.CAFile, o.tls.CertFile, o.tls.KeyFile, o.sshKey, o.sshPassphraseFile,
 	}
 	return append(append(files, o.knownHosts...), o.verify...)
 }
