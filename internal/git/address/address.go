@@ -166,7 +166,7 @@ func (a Address) Endpoint() string {
 
 // SameServer reports whether both are on one server, so that what proves who asks may go to either.
 func (a Address) SameServer(b Address) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host) && a.Endpoint() == b.Endpoint()
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Endpoint(), b.Endpoint())
 }
 
 // Resolve returns the address that text stands for in the .gitmodules of the repository at a: one that begins with ./ or
