@@ -40,7 +40,7 @@ func TestWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", text, err, want)
 		}
 	}
-	_, _, err := pktline.NewReader(strings.NewReader("0011ERR go\x1b[away")).Line()
+	_, _, err := pktline.NewReader(strings.NewReader("0010ERR go\x1b[away")).Line()
 	if remote, ok := errors.AsType[*pktline.RemoteError](err); !ok || strings.Contains(remote.Error(), "\x1b") {
 		t.Errorf("got %v, want the server's words without what moves a cursor", err)
 	}
@@ -66,7 +66,7 @@ func TestSideband(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("000bwant x\n000100040000"))
-	f.Add([]byte("0011ERR go\x1b[away"))
+	f.Add([]byte("0010ERR go\x1b[away"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := pktline.NewReader(bytes.NewReader(text))
 		for left := len(text); ; left -= 4 {
