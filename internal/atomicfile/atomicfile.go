@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
@@ -43,6 +44,12 @@ type Attributes struct {
 	// Unsynced leaves it to the kernel when the file reaches the disk: for one that must be there soon after a moment,
 	// whatever becomes of the process, and is worth little after a crash of the machine, which may leave it empty.
 	Unsynced bool
+	Modified time.Time // when the content was made last; the zero value is now
+
+	// Root, if not nil, is what the file's path is relative to, and what no link leads out of: for names that strangers give.
+	Root *os.Root
+	// Unswept leaves what killed runs left, for many files in one directory: to look for it takes longer than to write one.
+	Unswept bool
 }
 
 // Write makes the file at path hold content, from its beginning to its end, with the given attributes, and reports
@@ -52,7 +59,7 @@ type Attributes struct {
 // Path is used as it is: a step has put it under the env's root. Errors of the target are classified as those of an
 // output (see fault.Output) with advice; errors of content are passed on as they are.
 func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeker, a Attributes) (changed bool, err error) {
-	t, err := open(path)
+	t, err := open(path, a.Root)
 	if err != nil {
 		return false, err
 	}
@@ -73,6 +80,16 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 		return false, err
 	}
 	return true, f.Commit()
+}
+
+// Mend gives the file at path, whose content is right, its owner and mode where they differ, and reports whether it did.
+func Mend(env *step.Env, path string, a Attributes) (changed bool, err error) {
+	t, err := open(path, a.Root)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	return t.mend(env, a)
 }
 
 // mend gives the target, whose content is right, its owner and mode where they differ.
@@ -169,21 +186,20 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// check returns a fault if path is there but not a file that may be replaced.
-func check(path string) error {
-	info, err := os.Lstat(path)
+// check returns a fault if info is that of something that may not be replaced by a file.
+func (t *target) check(info fs.FileInfo, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return explain(path, err)
+		return t.failed(err)
 	case info.IsDir():
-		return fault.New(fault.CantCreate, "write %s: it is a directory", path)
+		return fault.New(fault.CantCreate, "write %s: it is a directory", t.path)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fault.Hint(fault.New(fault.Conflict, "write %s: it is a symbolic link, which is neither followed nor replaced", path),
+		return fault.Hint(fault.New(fault.Conflict, "write %s: it is a symbolic link, which is neither followed nor replaced", t.path),
 			"name the file that it points to, or remove the link first")
 	case !info.Mode().IsRegular():
-		return fault.New(fault.CantCreate, "write %s: it is not a regular file", path)
+		return fault.New(fault.CantCreate, "write %s: it is not a regular file", t.path)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type File struct {
 // Path is used as it is: a step has put it under the env's root. Create removes what earlier runs that were killed left
 // beside path.
 func Create(env *step.Env, path string, a Attributes) (*File, error) {
-	t, err := open(path)
+	t, err := open(path, a.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,9 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 }
 
 func (t *target) create(env *step.Env, a Attributes) (*File, error) {
-	sibling.Sweep(t.dir, t.name)
+	if !a.Unswept {
+		sibling.Sweep(t.dir, t.name)
+	}
 	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
@@ -89,6 +91,11 @@ func (f *File) finish() error {
 	}
 	if err := f.file.Chmod(f.attributes.Mode.FileMode()); err != nil {
 		return f.failed(err)
+	}
+	if modified := f.attributes.Modified; !modified.IsZero() {
+		if err := f.dir.Chtimes(f.temporary, modified, modified); err != nil {
+			return f.failed(err)
+		}
 	}
 	if f.attributes.Unsynced {
 		return nil
@@ -153,17 +160,25 @@ type target struct {
 	dir  *os.Root
 }
 
-// open opens the directory of path and refuses what may not be replaced.
-func open(path string) (*target, error) {
+// open opens the directory of path and refuses what may not be replaced. With a root, path is below it, and no link leads
+// out of it.
+func open(path string, root *os.Root) (*target, error) {
 	path = filepath.Clean(path)
-	if err := check(path); err != nil {
+	t := &target{path: path, name: filepath.Base(path)}
+	lstat, openRoot := os.Lstat, os.OpenRoot
+	if root != nil {
+		t.path = filepath.Join(root.Name(), path)
+		lstat, openRoot = root.Lstat, root.OpenRoot
+	}
+	if err := t.check(lstat(path)); err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenRoot(filepath.Dir(path))
+	dir, err := openRoot(filepath.Dir(path))
 	if err != nil {
-		return nil, explain(path, err)
+		return nil, t.failed(err)
 	}
-	return &target{path: path, name: filepath.Base(path), dir: dir}, nil
+	t.dir = dir
+	return t, nil
 }
 
 func (t *target) close() { _ = t.dir.Close() }

@@ -14,7 +14,7 @@ import (
 // by Keep, and by a kill, and is found again. Found says so; whether it is of any use is for the caller to know. Where a
 // neighbour is at work on the same target just now, the file is an ordinary temporary one that nobody finds again.
 func Continue(env *step.Env, path string, a Attributes) (f *File, found bool, err error) {
-	t, err := open(path)
+	t, err := open(path, a.Root)
 	if err != nil {
 		return nil, false, err
 	}
@@ -38,7 +38,9 @@ func Scratch(env *step.Env, path string) (f *File, found bool, err error) {
 }
 
 func (t *target) resume(env *step.Env, a Attributes) (f *File, found bool, err error) {
-	sibling.Sweep(t.dir, t.name)
+	if !a.Unswept {
+		sibling.Sweep(t.dir, t.name)
+	}
 	file, temporary, found, err := sibling.Continue(t.dir, t.name)
 	if errors.Is(err, sibling.ErrTaken) {
 		f, err := t.create(env, a)

@@ -39,7 +39,7 @@ func WriteSet(ctx context.Context, env *step.Env, entries []Entry) (changed int,
 		}
 	}()
 	for _, e := range entries {
-		t, err := open(e.Path)
+		t, err := open(e.Path, e.Root)
 		if err != nil {
 			return 0, err
 		}

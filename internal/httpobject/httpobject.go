@@ -59,6 +59,31 @@ func (o *Object) Get(ctx context.Context, r transfer.Range, version string) (*tr
 	return answer, nil
 }
 
+// Unchanged reports whether the object still has that version, without its bytes.
+func (o *Object) Unchanged(ctx context.Context, version string) (bool, error) {
+	// A range of one byte, for servers that would send the whole object to whom their version is not known.
+	answer, err := o.Get(ctx, transfer.Range{Length: 1}, version)
+	if errors.Is(err, transfer.ErrChanged) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	answer.Body.Close()
+	return answer.Version == version, nil
+}
+
+// Tune sets t for objects that are fetched in parts: over connections of their own, which HTTP/2 does not have, and as
+// they are.
+func Tune(t *http.Transport, connections int) {
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.ForceAttemptHTTP2 = false
+	t.DisableCompression = true
+	t.MaxIdleConnsPerHost = connections
+	t.ResponseHeaderTimeout = 30 * time.Second
+}
+
 // told returns err without the URL before it, which the caller names.
 func told(err error) error {
 	e, ok := errors.AsType[*url.Error](err)

@@ -146,6 +146,10 @@ func TestTimeoutKeepsTheLastCause(t *testing.T) {
 			<-ctx.Done()
 			return fmt.Errorf("dial tcp db:5432: %w", ctx.Err())
 		}, "x: timed out after 2s: dial tcp db:5432: context deadline exceeded", 69},
+		{"hanging request", 0, step.Policy{Timeout: 2 * time.Second}, func(ctx context.Context, _ *step.Env) error {
+			<-ctx.Done()
+			return fmt.Errorf("ask web:443: %w", context.Cause(ctx)) // as net/http tells it
+		}, "x: ask web:443: timed out after 2s", 69},
 		{"deadline", time.Second, step.Policy{Timeout: 2 * time.Second, Retries: step.Forever, Backoff: 100 * time.Millisecond}, always(refused), "x: the plan's deadline of 1s has passed: dial tcp db:5432: connection refused", 69},
 		{"hanging at last", 0, step.Policy{Timeout: 2 * time.Second, Retries: 1, Backoff: time.Second}, failThenHang(refused), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
 		{"final", 0, step.Policy{Timeout: 2 * time.Second, Retries: 5, Backoff: time.Second}, always(fault.New(fault.Data, "wrong")), "x: wrong", 65},

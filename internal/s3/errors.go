@@ -188,10 +188,10 @@ func (e *Error) explained(c *Client) error {
 		return hint("look at the bucket's name and at the endpoint")
 	case e.Code == "NoSuchVersion":
 		return hint("that version was deleted for good, or is another object's")
+	case e.Code == "InvalidAccessKeyId", e.Code == "XAdminUserNotFound":
+		return hint("that access key does not exist there: was it deleted, or made for another server?")
 	case e.Status == http.StatusNotFound:
 		return hint("a key is exact, to the letter and the slash; a prefix ends in a slash")
-	case e.Code == "InvalidAccessKeyId":
-		return hint("that access key does not exist there: was it deleted, or made for another server?")
 	case e.Code == "SignatureDoesNotMatch":
 		return hint("the secret key is another one's, or a proxy changes the request on its way")
 	case e.Code == "RequestTimeTooSkewed":
@@ -220,6 +220,7 @@ func (e *Error) kind() fault.Kind {
 		"RequestLimitExceeded", "KMS.ThrottlingException", "RequestThrottled", "BandwidthLimitExceeded":
 		return fault.Temporary
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "AuthorizationHeaderMalformed", "RequestExpired",
+		"XAdminUserNotFound", // Versity's InvalidAccessKeyId, which it calls 404
 		"KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException", "KMS.AccessDeniedException":
 		return fault.Permission
 	case "InvalidObjectState":

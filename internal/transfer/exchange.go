@@ -65,6 +65,9 @@ func (x *exchange) fetchAll(ctx context.Context) error {
 		return x.parallel(ctx, nil, nil) // all is there, and the digest tells whether it is right
 	}
 	asked := Range{Length: firstPart}
+	if x.options.Whole {
+		asked = Range{}
+	}
 	if len(missing) > 0 {
 		asked = Range{missing[0].from, min(missing[0].to-missing[0].from, firstPart)}
 	}
@@ -264,7 +267,7 @@ func (x *exchange) begin(ctx context.Context, answer *Answer) error {
 		x.follower = nil
 	}
 	if x.options.Follow != nil {
-		x.follower = x.options.Follow(ctx)
+		x.follower = x.options.Follow()
 	}
 	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
 		return nil

@@ -23,6 +23,7 @@ package transfer
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 
@@ -77,9 +78,11 @@ type Proof interface {
 type Options struct {
 	Connections int    // the most at once; 0 is 16
 	SHA256      []byte // what the object must have; nil is not known, and then the server's own proofs are asked for
+	// Whole asks for the whole object at once, which is known to be Small.
+	Whole bool
 	// Follow, if not nil, begins to take the object's bytes from first to last, while they arrive. It is called again
 	// when the object is fetched again from its beginning.
-	Follow func(ctx context.Context) Follower
+	Follow func() Follower
 	// Progress, if not nil, is told from time to time how many bytes are there.
 	Progress func(done, total int64)
 	// Memory is what the process and its page cache may use, in bytes; 0 is plenty. The less there is, the nearer to each
@@ -94,6 +97,9 @@ type Follower interface {
 	// returns is the fetch's error, if that has none.
 	Close(err error) error
 }
+
+// Small is the size up to which an object takes one request, in bytes.
+const Small = firstPart
 
 // defaultConnections is the most that a fetch uses at once where nothing else is said.
 const defaultConnections = 16
@@ -128,6 +134,27 @@ func Open(env *step.Env, path string, a atomicfile.Attributes) (*File, error) {
 	}
 	return &File{File: f, env: env, found: found, broken: true}, nil
 }
+
+// OpenTemporary is Open for a small object: nothing is continued.
+func OpenTemporary(env *step.Env, path string, a atomicfile.Attributes) (*File, error) {
+	f, err := atomicfile.Create(env, path, a)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, env: env, broken: true}, nil
+}
+
+// OpenScratch is Open for a file that is never committed: what is fetched of an archive that becomes the directory at path.
+func OpenScratch(env *step.Env, path string) (*File, error) {
+	f, found, err := atomicfile.Scratch(env, path)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, env: env, found: found, broken: true}, nil
+}
+
+// Hex returns a digest as manifests and outputs have it.
+func Hex(digest []byte) string { return hex.EncodeToString(digest) }
 
 // Close leaves what is worth it to a later run, and removes the rest. It does nothing after a Commit.
 func (f *File) Close() {

@@ -452,7 +452,7 @@ func TestWholeButUnpublishedIsFetchedFromDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := func(ctx context.Context) transfer.Follower {
+	last := func() transfer.Follower {
 		return follower{write: func(p []byte, at int64) error {
 			if at+int64(len(p)) == int64(len(want)) {
 				cancel()
@@ -500,7 +500,7 @@ func TestFollowerGetsTheBytesInOrder(t *testing.T) {
 	s := serve(t, want, nil)
 	var got bytes.Buffer
 	ended := errors.New("not ended")
-	follow := func(context.Context) transfer.Follower {
+	follow := func() transfer.Follower {
 		return follower{
 			write: func(p []byte, _ int64) error { got.Write(p); return nil },
 			close: func(err error) error { ended = err; return nil },
@@ -538,7 +538,7 @@ func TestFollowersErrorIsTheFetchs(t *testing.T) {
 			s := serve(t, content(50<<20, 9), nil)
 			test.follower.at = new(int64)
 			_, err := fetch(t.Context(), s.object(t), filepath.Join(t.TempDir(), "object"), transfer.Options{
-				Follow: func(context.Context) transfer.Follower { return test.follower },
+				Follow: func() transfer.Follower { return test.follower },
 			})
 			if !errors.Is(err, full) {
 				t.Errorf("got %v, want %v", err, full)

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -105,6 +106,13 @@ func (p Pair) Load(t testing.TB) tls.Certificate {
 		t.Fatal(err)
 	}
 	return certificate
+}
+
+// Client returns an HTTP client that trusts this authority and no other.
+func (a *Authority) Client() *http.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(a.certificate)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

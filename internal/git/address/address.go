@@ -79,7 +79,7 @@ func parseURL(text string) (Address, error) {
 		return Address{}, fault.New(fault.Usage, "the url names no host")
 	case u.RawQuery != "" || u.Fragment != "":
 		return Address{}, fault.New(fault.Usage, "the url has a query or a fragment, which no repository has")
-	case strings.Trim(a.Path, "/") == "":
+	case a.Path == "" || (a.Scheme != Local && strings.Trim(a.Path, "/") == ""):
 		return Address{}, fault.New(fault.Usage, "the url names no repository")
 	case strings.ContainsAny(a.Path+a.Host+a.User, "\x00\n\r"):
 		return Address{}, fault.New(fault.Usage, "the url has a line feed or a zero byte")
