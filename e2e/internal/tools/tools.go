@@ -31,6 +31,12 @@ var needed = map[string][]string{
 	"etcd":               {"/usr/bin/etcd"},
 	"strace":             {"/usr/bin/strace"},
 	"time":               {"/usr/bin/time"},
+	"git":                {"/usr/bin/git"},
+	"git-lfs":            {"/usr/bin/git-lfs"},
+	"fcgiwrap":           {"/usr/sbin/fcgiwrap"},
+	"sshd":               {"/usr/sbin/sshd"},
+	"ssh-keygen":         {"/usr/bin/ssh-keygen"},
+	"gpg":                {"/usr/bin/gpg"},
 }
 
 // Missing returns the names of the programs that are not installed, sorted.

@@ -120,7 +120,7 @@ func parseSCP(text string) (Address, error) {
 func (a Address) String() string {
 	switch {
 	case a.Scheme == Local:
-		return "file://" + a.Path
+		return (&url.URL{Scheme: Local, Path: a.Path}).String()
 	case a.scp:
 		host := a.Host
 		if strings.Contains(host, ":") {
