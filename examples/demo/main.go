@@ -23,7 +23,7 @@ import (
 
 // scenes is the story; fullScenes follow with -full.
 var (
-	scenes     = []scene{preparation, again, failure}
+	scenes     = []scene{preparation, again, clone, failure}
 	fullScenes = []scene{secrets}
 )
 
