@@ -104,6 +104,10 @@ type (
 				SizeLimit string `yaml:"sizeLimit"`
 			} `yaml:"emptyDir"`
 			ConfigMap *struct{ Name string } `yaml:"configMap"`
+			Secret    *struct {
+				SecretName  string `yaml:"secretName"`
+				DefaultMode *int32 `yaml:"defaultMode"`
+			}
 			Projected *struct {
 				Sources []struct {
 					ServiceAccountToken struct {

@@ -84,6 +84,7 @@ var (
 // pkgs names the package to build of each module below e2e/tools.
 var pkgs = map[string]string{
 	"consul":    ".",
+	"gogit":     ".",
 	"dockerize": "github.com/jwilder/dockerize",
 	"minio":     "github.com/minio/minio",
 	"otelcol":   ".",
