@@ -113,7 +113,13 @@ func (b *bench) gitDaemon(root string) (url string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	server := b.command("git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", "--port="+free[0], "--base-path="+root)
+	// Git itself would start the daemon as a child, which a kill of git leaves behind.
+	core, err := b.command("git", "--exec-path").Output()
+	if err != nil {
+		return "", nil, err
+	}
+	daemon := filepath.Join(strings.TrimSpace(string(core)), "git-daemon")
+	server := b.command(daemon, "--reuseaddr", "--export-all", "--listen=127.0.0.1", "--port="+free[0], "--base-path="+root)
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
 	if err := server.Start(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -79,8 +80,15 @@ func gitDaemon(ctx context.Context, s *stage) (target, about string, err error) 
 		return "", "", err
 	}
 	host, port, _ := net.SplitHostPort(address)
+	core, err := exec.CommandContext(ctx, git, "--exec-path").Output() // git would start the daemon as a child
+	if err != nil {
+		return "", "", err
+	}
 	err = s.process(ctx, process{
-		args: []string{git, "daemon", "--reuseaddr", "--export-all", "--listen=" + host, "--port=" + port, "--base-path=" + s.path("git")},
+		args: []string{
+			filepath.Join(strings.TrimSpace(string(core)), "git-daemon"), "--reuseaddr", "--export-all", "--listen=" + host, "--port=" + port,
+			"--base-path=" + s.path("git"),
+		},
 		stop: syscall.SIGTERM,
 	})
 	return "git://" + address + "/site", "git daemon", err

@@ -12,6 +12,9 @@ import (
 	"github.com/slipway-init/slipway/e2e/internal/tools"
 )
 
+// gitCore is where Debian keeps git's own programs.
+const gitCore = "/usr/lib/git-core"
+
 // StartGitHTTP starts nginx in front of git http-backend, which serves the repositories below root. Listen and block are
 // StartNginx's; the block may hold what asks for a password.
 func StartGitHTTP(t testing.TB, root, listen, block string) *Nginx {
@@ -33,7 +36,7 @@ func StartGitHTTP(t testing.TB, root, listen, block string) *Nginx {
     client_max_body_size 0;
     location / {
       include /etc/nginx/fastcgi_params;
-      fastcgi_param SCRIPT_FILENAME /usr/lib/git-core/git-http-backend;
+      fastcgi_param SCRIPT_FILENAME %s/git-http-backend;
       fastcgi_param GIT_PROJECT_ROOT %s;
       fastcgi_param GIT_HTTP_EXPORT_ALL "";
       fastcgi_param PATH_INFO $uri;
@@ -42,7 +45,7 @@ func StartGitHTTP(t testing.TB, root, listen, block string) *Nginx {
       fastcgi_buffering off;
       fastcgi_read_timeout 600;
       fastcgi_pass unix:%s;
-    }`, root, socket))
+    }`, gitCore, root, socket))
 }
 
 // StartGitDaemon starts git daemon over the repositories below root and returns its address.
@@ -51,8 +54,8 @@ func StartGitDaemon(t testing.TB, root string) string {
 	port := FreePort(t)
 	server := start(t, spec{
 		dir: Dir(t),
-		args: []string{
-			tools.Installed(t, "git"), "daemon", "--reuseaddr", "--listen=127.0.0.1", "--port=" + port, "--export-all", "--base-path=" + root,
+		args: []string{ // not by git, which would start it as a child
+			gitCore + "/git-daemon", "--reuseaddr", "--listen=127.0.0.1", "--port=" + port, "--export-all", "--base-path=" + root,
 		},
 		env: []string{"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
 	})
