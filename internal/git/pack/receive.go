@@ -68,9 +68,6 @@ type Received struct {
 // Len returns the number of the pack's objects.
 func (p *Received) Len() int { return len(p.memory.offsets) }
 
-// Size returns the size of the pack's file in bytes.
-func (p *Received) Size() int64 { return p.end + int64(p.format.Size()) }
-
 // checksum returns the hash that a pack's checksum is.
 func checksum(f object.Format) hash.Hash {
 	if f == object.SHA256 {
