@@ -205,7 +205,7 @@ func (o *options) files() []string {
 
 // shape tells trees of the same commit apart that options make different.
 func (o *options) shape() string {
-	return fmt.Sprintf("verify=%q paths=%q submodules=%t lfs=%t keep-git=%t depth=%d commit-file=%t owner=%s", o.verify, o.paths, o.submodules, o.lfs, o.keepGit, o.keptDepth(), o.commitFile != "", o.owner.String())
+	return fmt.Sprintf("verify=%q paths=%q submodules=%t lfs=%t keep-git=%t depth=%d commit-file=%t mode=%s owner=%s", o.verify, o.paths, o.submodules, o.lfs, o.keepGit, o.keptDepth(), o.commitFile != "", o.mode.String(), o.owner.String())
 }
 
 // keptDepth is the depth of the history that is fetched. Without --keep-git nothing of it is kept.

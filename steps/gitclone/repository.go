@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 
 	"github.com/slipway-init/slipway/internal/fault"
@@ -35,6 +36,7 @@ type repository struct {
 	place    string      // where root is, seen from git; "" is the directory above it
 	nesting  int         // how many repositories this one is in
 	packs    *pack.Set
+	open     []io.Closer // the files of packs, and git's own directory
 	shallow  []object.ID
 	files    int
 	bytes    int64
@@ -42,6 +44,7 @@ type repository struct {
 
 // clone writes the files of the commit that tip stands for, and returns its id.
 func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error) {
+	defer r.close()
 	r.packs = pack.NewSet(r.temporary)
 	if r.keepGit && r.git == nil {
 		if err := r.makeGit(); err != nil {
@@ -113,6 +116,7 @@ func (r *repository) makeGit() error {
 		return fault.Output(err)
 	}
 	r.gitRoot, r.gitPath = root, ".git"
+	r.open = append(r.open, root)
 	r.git, err = dotgit.New(root)
 	return err
 }
@@ -197,11 +201,12 @@ func (r *repository) receive(ctx context.Context, request wire.Request) error {
 	if err != nil {
 		return err
 	}
+	r.open = append(r.open, file)
 	received, err := pack.Receive(ctx, fetched.Pack, file, pack.Options{
 		Format: r.remote.Format(), Checksum: r.git != nil, Temporary: r.temporary, Progress: r.env.Report,
 	})
 	if err != nil {
-		return errors.Join(err, file.Close())
+		return err
 	}
 	if r.git != nil {
 		if err := r.git.Keep(received); err != nil {
@@ -277,6 +282,13 @@ func (r *repository) peel(id object.ID) (commit, tree object.ID, err error) {
 		}
 	}
 	return object.ID{}, object.ID{}, fault.New(fault.Data, "the tag %s is one of a tag, and so on", id)
+}
+
+// close closes what clone has opened. All of it was written to the end, or is of no use any more.
+func (r *repository) close() {
+	for _, c := range r.open {
+		_ = c.Close()
+	}
 }
 
 // temporary makes a file without a name, on the volume that the tree goes to.

@@ -129,6 +129,7 @@ func (r *repository) linkGit(s *repository, sub worktree.Submodule, m module) er
 	if s.git, err = dotgit.New(root); err != nil {
 		return err
 	}
+	s.open = append(s.open, root)
 	s.gitRoot, s.gitPath, s.treePath = root, path.Join(r.gitPath, place), path.Join(r.treePath, sub.Path)
 	s.place = between(s.gitPath, s.treePath)
 	link := "gitdir: " + between(s.treePath, s.gitPath) + "\n"

@@ -34,8 +34,8 @@ type Options struct {
 	KnownHosts []string
 }
 
-// New returns the configuration for the server at address, host and port. The agent of SSH_AUTH_SOCK is asked after the
-// key file. Close the agent's connection, if there is one, with the function that is returned.
+// New returns the configuration for the server at address, host and port. Without a key file the agent of SSH_AUTH_SOCK is
+// asked. Close the connection to it, if there is one, with the function that is returned.
 func New(ctx context.Context, env *step.Env, address string, o Options) (config *ssh.ClientConfig, done func(), err error) {
 	known, err := hosts(env, o.KnownHosts)
 	if err != nil {
@@ -106,10 +106,7 @@ func keys(ctx context.Context, env *step.Env, o Options) (signers []ssh.Signer, 
 	done = func() {}
 	if o.KeyFile != "" {
 		signer, err := key(env, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		signers = append(signers, signer)
+		return []ssh.Signer{signer}, done, err
 	}
 	if socket := env.Getenv("SSH_AUTH_SOCK"); socket != "" {
 		conn, err := env.Dial(ctx, "unix", socket)

@@ -1,14 +1,12 @@
 package worktree
 
 import (
-	"errors"
 	"path"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/slipway-init/slipway/internal/git/object"
-	"github.com/slipway-init/slipway/internal/git/pack"
 )
 
 const (
@@ -54,9 +52,6 @@ func (w *walk) attributes(content []byte, dir string, above *attributes) (*attri
 			continue
 		}
 		text, err := w.bytes(e.ID, object.Blob, maxAttributes)
-		if errors.Is(err, pack.ErrNotFound) {
-			return above, nil
-		}
 		if err != nil {
 			return nil, err
 		}
