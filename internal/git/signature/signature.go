@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
@@ -42,8 +43,9 @@ func (k *Keys) Add(text []byte) error {
 	return nil
 }
 
-// Verify returns who signed, if it is somebody who is trusted; else a Data fault. A key must have been valid at the time
-// that the commit or tag itself names: one that has expired since was right then.
+// Verify returns who signed, if it is somebody who is trusted; else a Data fault. A key must have been valid when the
+// signature says that it was made (OpenPGP) or when the commit or tag says so (SSH, whose signatures have no time): one that
+// has expired since was right then.
 func (k *Keys) Verify(s object.Signed) (who string, err error) {
 	switch {
 	case s.Signature == "":
@@ -57,7 +59,10 @@ func (k *Keys) Verify(s object.Signed) (who string, err error) {
 }
 
 func (k *Keys) verifyPGP(s object.Signed) (string, error) {
-	at := madeAt(s)
+	at, err := signedAt(s.Signature)
+	if err != nil {
+		return "", err
+	}
 	config := &packet.Config{Time: func() time.Time { return at }}
 	entity, err := openpgp.CheckArmoredDetachedSignature(k.pgp, strings.NewReader(string(s.Payload)), strings.NewReader(s.Signature), config)
 	switch {
@@ -70,6 +75,20 @@ func (k *Keys) verifyPGP(s object.Signed) (string, error) {
 		return identity.Name, nil
 	}
 	return entity.PrimaryKey.KeyIdString(), nil
+}
+
+// signedAt returns when an OpenPGP signature says that it was made.
+func signedAt(armoured string) (time.Time, error) {
+	block, err := armor.Decode(strings.NewReader(armoured))
+	if err != nil {
+		return time.Time{}, fault.New(fault.Data, "its OpenPGP signature cannot be read: %w", err)
+	}
+	p, err := packet.NewReader(block.Body).Next()
+	signature, ok := p.(*packet.Signature)
+	if err != nil || !ok {
+		return time.Time{}, fault.New(fault.Data, "its OpenPGP signature cannot be read")
+	}
+	return signature.CreationTime, nil
 }
 
 // madeAt returns when a commit or tag says that it was made, now if it does not say.
