@@ -24,6 +24,12 @@ need iproute2 /usr/sbin/ip /sbin/ip
 need iptables /usr/sbin/iptables-legacy
 need nftables /usr/sbin/nft
 need time /usr/bin/time
+need git /usr/bin/git
+need git-lfs /usr/bin/git-lfs
+need fcgiwrap /usr/sbin/fcgiwrap
+need openssh-server /usr/sbin/sshd
+need openssh-client /usr/bin/ssh-keygen
+need gnupg /usr/bin/gpg
 if [ -z "$packages" ]; then exit 0; fi
 
 if ! command -v apt-get >/dev/null; then

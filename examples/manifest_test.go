@@ -105,7 +105,8 @@ type (
 			} `yaml:"emptyDir"`
 			ConfigMap *struct{ Name string } `yaml:"configMap"`
 			Secret    *struct {
-				SecretName string `yaml:"secretName"`
+				SecretName  string `yaml:"secretName"`
+				DefaultMode *int32 `yaml:"defaultMode"`
 			}
 			Projected *struct {
 				Sources []struct {

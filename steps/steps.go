@@ -6,6 +6,7 @@ import (
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
+	"github.com/slipway-init/slipway/steps/gitclone"
 	"github.com/slipway-init/slipway/steps/httpfetch"
 	"github.com/slipway-init/slipway/steps/install"
 	"github.com/slipway-init/slipway/steps/iptablesredirect"
@@ -32,6 +33,7 @@ func All() []step.Kind {
 		s3fetch.Kind,
 		httpfetch.Kind,
 		iptablesredirect.Kind,
+		gitclone.Kind,
 		exec.Kind,
 		install.Kind,
 	}

@@ -41,6 +41,7 @@ func sections() []section {
 		{"vault", "Vault: a login and its templates, beside vault agent", (*bench).vault},
 		{"s3", "Fetching from S3, verified", (*bench).fetchS3},
 		{"http", "Fetching over HTTP, verified", (*bench).fetchHTTP},
+		{"git", "Cloning a commit, beside git and go-git", (*bench).git},
 	}
 }
 

@@ -60,9 +60,11 @@ func TestTheStoryIsTold(t *testing.T) {
 		`│ http-fetch\.verified=true`,
 		`http-fetch +[\d.]+ms`,
 		`\| .*meta skuid \{ 2102 \} goto nat-proxy`,
+		`│ git-clone\.commit=[0-9a-f]{40}`,
+		`git-clone +[\d.]+m?s`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`5 scenes in .*, and all went as it should\.`,
+		`6 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)

@@ -56,8 +56,8 @@ var rules = []rule{
 		why: "others speak to OpenTelemetry's API, so that without a collector there is nothing behind it",
 	},
 	{
-		from: "", except: []string{"steps/gitclone"}, forbid: []string{"github.com/go-git/"},
-		why: "one package holds the library at its edge",
+		from: "", except: []string{"internal/git/config"}, forbid: []string{"github.com/go-git/"},
+		why: "one package holds the library at its edge; all but its light packages cost every start, see docs/git.md",
 	},
 	{
 		from: "", except: []string{"internal/aws"}, forbid: []string{"github.com/aws/"},

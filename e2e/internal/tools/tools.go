@@ -34,6 +34,12 @@ var needed = map[string][]string{
 	"iptables":           {"/usr/sbin/iptables-legacy"},
 	"nft":                {"/usr/sbin/nft"},
 	"time":               {"/usr/bin/time"},
+	"git":                {"/usr/bin/git"},
+	"git-lfs":            {"/usr/bin/git-lfs"},
+	"fcgiwrap":           {"/usr/sbin/fcgiwrap"},
+	"sshd":               {"/usr/sbin/sshd"},
+	"ssh-keygen":         {"/usr/bin/ssh-keygen"},
+	"gpg":                {"/usr/bin/gpg"},
 }
 
 // Missing returns the names of the programs that are not installed, sorted.
@@ -81,6 +87,7 @@ var (
 // pkgs names the package to build of each module below e2e/tools.
 var pkgs = map[string]string{
 	"consul":    ".",
+	"gogit":     ".",
 	"dockerize": "github.com/jwilder/dockerize",
 	"minio":     "github.com/minio/minio",
 	"otelcol":   ".",

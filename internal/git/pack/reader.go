@@ -1,0 +1,336 @@
+package pack
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/git/object"
+)
+
+// maxChain is the longest chain of deltas that is followed. Git makes none over 4095.
+const maxChain = 1 << 14
+
+// Object is one object that is being read.
+type Object struct {
+	Type object.Type
+	Size int64  // in bytes
+	Data []byte // the content when Size is up to 256 KiB, else nil; it must not be changed
+
+	stream func(w io.Writer) error
+}
+
+// WriteTo writes the content to w. It must be called before the reader is asked for another object, and once.
+func (o *Object) WriteTo(w io.Writer) (int64, error) {
+	if o.stream == nil {
+		n, err := w.Write(o.Data)
+		return int64(n), err
+	}
+	return o.Size, o.stream(w)
+}
+
+// Streamed returns an object that stream writes.
+func Streamed(t object.Type, size int64, stream func(w io.Writer) error) *Object {
+	return &Object{Type: t, Size: size, stream: stream}
+}
+
+// Bytes returns the content, of at most limit bytes; more is Data.
+func (o *Object) Bytes(limit int64) ([]byte, error) {
+	if o.Size > limit {
+		return nil, fault.New(fault.Data, "a %s of %d bytes is too large: the limit is %d", o.Type, o.Size, limit)
+	}
+	if o.stream == nil {
+		return o.Data, nil
+	}
+	var b bytes.Buffer
+	b.Grow(int(o.Size))
+	_, err := o.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// Reader reads objects from a pack, one after the other. Several readers may read one pack side by side.
+type Reader struct {
+	p         *Pack
+	temporary func() (*os.File, error)
+	src       source
+	in        *bufio.Reader // of src
+	z         inflater
+	delta     *bufio.Reader // of z
+	cache     *cache
+	spill     [2]*os.File // where large bases are; nil until they are needed
+	buf       []byte
+}
+
+// NewReader returns a reader of p. Temporary makes files for what does not fit in memory; Close closes them.
+func (p *Pack) NewReader(temporary func() (*os.File, error)) *Reader {
+	r := &Reader{p: p, temporary: temporary, cache: newCache(), buf: make([]byte, 32<<10)}
+	r.src.file = p.file
+	r.in = bufio.NewReaderSize(&r.src, 32<<10)
+	r.delta = bufio.NewReaderSize(&r.z, 4<<10)
+	return r
+}
+
+// Close closes the reader's temporary files.
+func (r *Reader) Close() {
+	for _, f := range r.spill {
+		if f != nil {
+			_ = f.Close() // nothing in it is wanted any more
+		}
+	}
+}
+
+// source reads a file from an offset on: first little, because most objects are small, then more.
+type source struct {
+	file     io.ReaderAt
+	at, left int64
+	step     int
+}
+
+// firstStep is how much of an entry is read at first, in bytes.
+const firstStep = 4 << 10
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	want := min(int64(len(p)), int64(s.step), s.left)
+	if want <= 0 {
+		return 0, io.EOF
+	}
+	n, err := s.file.ReadAt(p[:want], s.at)
+	s.at += int64(n)
+	s.left -= int64(n)
+	s.step = min(4*s.step, 64<<10)
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+// open reads the beginning of the entry at offset; what is next in r.in is its compressed bytes.
+func (r *Reader) open(offset int64) (header, error) {
+	if offset < 0 || offset >= r.p.end {
+		return header{}, malformed("an entry lies outside of it")
+	}
+	r.src.at, r.src.left, r.src.step = offset, r.p.end-offset, firstStep
+	r.in.Reset(&r.src)
+	return readHeader(r.in, r.p.format)
+}
+
+// Object returns the object with the given id. The error is ErrNotFound when it is not in the pack.
+func (r *Reader) Object(id object.ID) (*Object, error) {
+	offset, ok := r.p.index.find(id)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return r.at(offset)
+}
+
+// at returns the object whose entry is at offset.
+func (r *Reader) at(offset int64) (*Object, error) {
+	if e := r.cache.get(offset); e != nil {
+		return &Object{Type: e.kind, Size: int64(len(e.data)), Data: e.data}, nil
+	}
+	h, err := r.open(offset)
+	if err != nil {
+		return nil, err
+	}
+	if !h.delta() {
+		if h.size > small {
+			return &Object{Type: h.kind, Size: h.size, stream: func(w io.Writer) error { return r.inflate(w, h) }}, nil
+		}
+		data, err := r.load(h)
+		if err != nil {
+			return nil, err
+		}
+		r.cache.put(offset, h.kind, data)
+		return &Object{Type: h.kind, Size: h.size, Data: data}, nil
+	}
+	base, err := r.base(offset, h)
+	if err != nil {
+		return nil, err
+	}
+	kind, from, err := r.content(base)
+	if err != nil {
+		return nil, err
+	}
+	size, err := r.openDelta(offset, from)
+	if err != nil {
+		return nil, err
+	}
+	if size > small {
+		return &Object{Type: kind, Size: size, stream: func(w io.Writer) error { return apply(w, from, r.delta, size, r.buf) }}, nil
+	}
+	data, err := r.applied(from, size)
+	if err != nil {
+		return nil, err
+	}
+	r.cache.put(offset, kind, data)
+	return &Object{Type: kind, Size: size, Data: data}, nil
+}
+
+// base returns the offset of the entry that the delta at offset is made of.
+func (r *Reader) base(offset int64, h header) (int64, error) {
+	if h.kind == offsetDelta {
+		if h.back <= 0 || h.back > offset {
+			return 0, malformed("a delta's base is not there")
+		}
+		return offset - h.back, nil
+	}
+	base, ok := r.p.index.base(offset, h.base)
+	if !ok {
+		return 0, malformed("the base %s of a delta is not in it", h.base)
+	}
+	return base, nil
+}
+
+// content returns the whole content of the entry at offset, in memory or in a spill file, where it is until the next
+// call.
+func (r *Reader) content(offset int64) (object.Type, content, error) {
+	var chain []int64 // of deltas, the one that was asked for first
+	var kind object.Type
+	var c content
+	for at := offset; ; {
+		if e := r.cache.get(at); e != nil {
+			kind, c = e.kind, content{data: e.data, size: int64(len(e.data))}
+			break
+		}
+		h, err := r.open(at)
+		if err != nil {
+			return 0, content{}, err
+		}
+		if !h.delta() {
+			kind = h.kind
+			if c, err = r.hold(at, kind, h.size, func(w io.Writer) error { return r.inflate(w, h) }); err != nil {
+				return 0, content{}, err
+			}
+			break
+		}
+		if len(chain) == maxChain {
+			return 0, content{}, malformed("a chain of more than %d deltas", maxChain)
+		}
+		chain = append(chain, at)
+		if at, err = r.base(at, h); err != nil {
+			return 0, content{}, err
+		}
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		size, err := r.openDelta(chain[i], c)
+		if err != nil {
+			return 0, content{}, err
+		}
+		from := c
+		c, err = r.hold(chain[i], kind, size, func(w io.Writer) error { return apply(w, from, r.delta, size, r.buf) }, from.file)
+		if err != nil {
+			return 0, content{}, err
+		}
+	}
+	return kind, c, nil
+}
+
+// hold keeps what write writes: in memory and in the cache if it is small, else in a spill file that is not busy.
+func (r *Reader) hold(offset int64, kind object.Type, size int64, write func(io.Writer) error, busy ...io.ReaderAt) (content, error) {
+	if size <= small {
+		b := bytes.NewBuffer(make([]byte, 0, size))
+		if err := write(b); err != nil {
+			return content{}, err
+		}
+		r.cache.put(offset, kind, b.Bytes())
+		return content{data: b.Bytes(), size: size}, nil
+	}
+	f, err := r.spillFile(busy)
+	if err != nil {
+		return content{}, err
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := write(w); err != nil {
+		return content{}, err
+	}
+	if err := w.Flush(); err != nil {
+		return content{}, fault.Output(err)
+	}
+	return content{file: f, size: size}, nil
+}
+
+// spillFile returns an empty file that is none of the busy ones.
+func (r *Reader) spillFile(busy []io.ReaderAt) (*os.File, error) {
+	i := 0
+	if len(busy) > 0 && busy[0] != nil && busy[0] == io.ReaderAt(r.spill[0]) {
+		i = 1
+	}
+	if r.spill[i] == nil {
+		f, err := r.temporary()
+		if err != nil {
+			return nil, err
+		}
+		r.spill[i] = f
+	}
+	f := r.spill[i]
+	if err := f.Truncate(0); err != nil {
+		return nil, fault.Output(err)
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return f, err
+}
+
+// inflate decompresses the entry that was opened with header h.
+func (r *Reader) inflate(w io.Writer, h header) error {
+	if err := r.z.reset(r.in, h.size); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(plainWriter{w}, &r.z, r.buf)
+	return err
+}
+
+// load returns the bytes of the entry that was opened with header h.
+func (r *Reader) load(h header) ([]byte, error) {
+	if err := r.z.reset(r.in, h.size); err != nil {
+		return nil, err
+	}
+	data := make([]byte, h.size)
+	if _, err := io.ReadFull(&r.z, data); err != nil {
+		return nil, err
+	}
+	return data, ended(&r.z)
+}
+
+// ended sees that r has nothing more.
+func ended(r io.Reader) error {
+	var more [1]byte
+	n, err := r.Read(more[:])
+	if n > 0 {
+		return malformed("an object is larger than it says")
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// openDelta begins to read the delta at offset, whose base is from, and returns the size of what it makes.
+func (r *Reader) openDelta(offset int64, from content) (int64, error) {
+	h, err := r.open(offset)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.z.reset(r.in, h.size); err != nil {
+		return 0, err
+	}
+	r.delta.Reset(&r.z)
+	base, size, err := deltaSizes(r.delta)
+	if err != nil {
+		return 0, err
+	}
+	if base != from.size {
+		return 0, malformed("a delta is of %d bytes, its base has %d", base, from.size)
+	}
+	return size, nil
+}
+
+// applied returns what the opened delta makes of from.
+func (r *Reader) applied(from content, size int64) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, size))
+	err := apply(b, from, r.delta, size, r.buf)
+	return b.Bytes(), err
+}
