@@ -94,8 +94,8 @@ var rules = []rule{
 		why: "one package holds the client, which reads the process's environment and retries unless it is kept from it",
 	},
 	{
-		from: "", except: []string{"internal/glob"}, forbid: []string{"github.com/bmatcuk/doublestar"},
-		why: "one pattern means one thing, whatever step it is given to",
+		from: "", except: []string{"internal/glob", "internal/git/worktree"}, forbid: []string{"github.com/bmatcuk/doublestar"},
+		why: "one pattern means one thing, whatever step it is given to; those of .gitattributes are git's",
 	},
 	{
 		from: "", except: []string{"internal/archive"}, forbid: []string{"archive/", "github.com/klauspost/compress/zstd"},
