@@ -106,7 +106,7 @@ func fillFolder(path, manifest string, noise io.Reader, files int, size int64) e
 
 // close ends the servers and removes the files, which are large.
 func (s *store) close() {
-	for _, stop := range s.stops {
+	for _, stop := range slices.Backward(s.stops) {
 		stop()
 	}
 	_ = os.RemoveAll(s.root)
