@@ -95,6 +95,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 			e.Size = n
 		}
 	}
+	defer time.AfterFunc(patience, func() { response.Body.Close() }).Stop() // the status tells enough
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
 	if err == nil {
 		e.read(body)

@@ -1,13 +1,16 @@
 package s3
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
@@ -163,5 +166,49 @@ func BenchmarkPage(b *testing.B) {
 		if _, err := parsePage(text); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// stuck is a transport whose answers begin and never end.
+type stuck int
+
+func (status stuck) RoundTrip(r *http.Request) (*http.Response, error) {
+	ended := make(chan struct{})
+	return &http.Response{
+		StatusCode: int(status), Header: http.Header{}, Request: r,
+		Body: &stuckBody{ctx: r.Context(), ended: ended, end: sync.OnceFunc(func() { close(ended) })},
+	}, nil
+}
+
+// stuckBody is the body of such an answer.
+type stuckBody struct {
+	ctx   context.Context
+	ended chan struct{}
+	end   func()
+}
+
+func (b *stuckBody) Read([]byte) (int, error) {
+	select {
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	case <-b.ended:
+		return 0, http.ErrBodyReadAfterClose
+	}
+}
+
+func (b *stuckBody) Close() error { b.end(); return nil }
+
+func TestAnswersThatNeverEnd(t *testing.T) {
+	f := serve(t, http.NotFound).plain()
+	for status, want := range map[stuck]fault.Kind{http.StatusOK: fault.Unavailable, http.StatusForbidden: fault.Permission, http.StatusServiceUnavailable: fault.Temporary} {
+		c := f.open(t, Options{Anonymous: true})
+		synctest.Test(t, func(t *testing.T) {
+			c.http = &http.Client{Transport: status}
+			for _, err := range c.List(t.Context(), "p/", "") {
+				if fault.KindOf(err) != want {
+					t.Errorf("%d: got %v (%v), want %v", status, err, fault.KindOf(err), want)
+				}
+			}
+		})
 	}
 }

@@ -64,6 +64,24 @@ func TestSweepRemovesWhatIsAbandonedOfItsTargetAlone(t *testing.T) {
 	}
 }
 
+func TestAnyIsOfTemporaryFilesAlone(t *testing.T) {
+	r := root(t)
+	for _, name := range []string{"target", "a-b", sibling.Receipt("target"), sibling.Mark + "receipt", strings.TrimSuffix(sibling.Receipt("target"), "receipt") + "partial"} {
+		if err := r.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if sibling.Any(r) {
+			t.Errorf("%s is taken for a temporary file", name)
+		}
+	}
+	if err := r.WriteFile(sibling.Temporary("other"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !sibling.Any(r) {
+		t.Error("a temporary file is not seen")
+	}
+}
+
 func TestReclaimKeepsWhatCouldNotBeEmptied(t *testing.T) {
 	r := root(t)
 	f, name, err := sibling.Create(r, "target")

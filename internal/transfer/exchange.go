@@ -61,16 +61,17 @@ func (x *exchange) run(ctx context.Context) error {
 
 // fetchAll fetches the object by one answer where that has it all, and else by parts.
 func (x *exchange) fetchAll(ctx context.Context) error {
-	missing, ok := x.resume()
-	if ok && len(missing) == 0 && x.options.SHA256 != nil {
-		return x.parallel(ctx, nil, nil) // all is there, and the digest tells whether it is right
-	}
+	missing, resumed := x.resume()
 	asked := Range{Length: firstPart}
-	if x.options.Whole {
-		asked = Range{}
-	}
-	if len(missing) > 0 {
+	switch {
+	case resumed && len(missing) == 0 && x.options.SHA256 != nil:
+		return x.parallel(ctx, nil, nil) // all is there, and the digest tells whether it is right
+	case resumed && len(missing) == 0:
+		asked.Length = 1 // all is there, if it is still the same version
+	case resumed:
 		asked = Range{missing[0].from, min(missing[0].to-missing[0].from, firstPart)}
+	case x.options.Whole:
+		asked = Range{}
 	}
 	var first *Answer
 	err := x.file.env.Retry(ctx, "", func(ctx context.Context) error {
@@ -82,6 +83,9 @@ func (x *exchange) fetchAll(ctx context.Context) error {
 	})
 	if err != nil || first == nil {
 		return err
+	}
+	if !resumed {
+		missing = []span{{0, x.result.Size}}
 	}
 	return x.parallel(ctx, first, missing)
 }
@@ -158,11 +162,9 @@ func (x *exchange) explain(err error) error {
 	return fmt.Errorf("fetch %s: %w", x.source, err)
 }
 
-// parallel fetches what is missing by several connections, the first of which has its answer already.
+// parallel fetches what is missing by several connections, the first of which has its answer already. First is nil if
+// nothing is missing and nobody was asked.
 func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) error {
-	if first != nil && missing == nil {
-		missing = []span{{0, x.result.Size}}
-	}
 	most := x.options.Connections
 	if most == 0 {
 		most = defaultConnections
@@ -170,7 +172,10 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()
-	if first != nil {
+	if len(missing) == 0 && first != nil {
+		first.Body.Close()
+	}
+	if len(missing) > 0 {
 		segment := x.schedule.first(first.Length)
 		x.governor.steer(x.schedule, most)
 		for number := range most {
@@ -246,10 +251,10 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 
 // bufferFor returns the size of the buffer for an object of that size: there may be many small ones.
 func bufferFor(size int64) int64 {
-	if size == Unknown {
+	if size == Unknown || size >= chunk {
 		return chunk
 	}
-	return min(chunk, size+1)
+	return size + 1
 }
 
 // room empties the file, if anything is in it, and gives it room for size bytes, if that is known and much.

@@ -157,7 +157,8 @@ func (g *governor) compare(now time.Time) {
 	g.typical = max(g.typical/4, mean)
 	for _, w := range g.watches {
 		own := w.received.Load() - w.compareBase
-		if !w.began.After(g.compareSince) && float64(own)*slow < g.typical {
+		// Where nothing came to anybody, nobody is slow beside the others: to ask a server again that is busy makes it worse.
+		if mean > 0 && !w.began.After(g.compareSince) && float64(own)*slow < g.typical {
 			w.stop(errSlow)
 		}
 		w.compareBase = w.received.Load()

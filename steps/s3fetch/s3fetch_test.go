@@ -269,6 +269,28 @@ func TestAThousandObjectsOverPages(t *testing.T) {
 	}
 }
 
+func TestLargeObjectsBelowAPrefix(t *testing.T) {
+	one, two := random(9<<20, 7), random(17<<20, 8)
+	s := serve(t, map[string]string{"p/one": one, "p/small": "small", "p/two": two, "sums": sums("one", one, "small", "small", "two", two)})
+	root := t.TempDir()
+	broken := false
+	s.spoil = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if s.mu.Lock(); !broken && strings.HasPrefix(r.Header.Get("Range"), "bytes=8388608-") {
+			broken = true
+			s.mu.Unlock()
+			refuse(w, http.StatusServiceUnavailable, "SlowDown")
+			return true
+		}
+		s.mu.Unlock()
+		return false
+	}
+	outputs := done(t, fetch(t, root, s.at("p/", "dest=/d", "sha256-file=s3://bkt/sums")))
+	if outputs["bytes"] != strconv.Itoa(len(one)+len(two)+5) || outputs["fetched"] != outputs["bytes"] || !broken {
+		t.Errorf("got %v", outputs)
+	}
+	is(t, root, "d/one", one, "d/small", "small", "d/two", two)
+}
+
 func TestAbsurdNames(t *testing.T) {
 	for _, key := range []string{"p/../evil", "p//etc/passwd", "p/a/../../evil", "p/a//b", "p/./a", "p/a/./b", "p/..", "p/nul\x00", "p/" + strings.Repeat("n", 256)} {
 		t.Run(fmt.Sprintf("%.30q", key), func(t *testing.T) {
