@@ -36,14 +36,14 @@ test: ## Units, CLI scripts and fuzz seeds, with the race detector
 fuzz: ## Every fuzz target for FUZZTIME each
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | cut -d' ' -f2); do \
-	    echo "== $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir; \
+	    echo "== $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$dir; \
 	  done; \
 	done
 
 .PHONY: e2e
-e2e: ## Tests against real servers: databases, nginx, a collector, Vault
+e2e: ## Tests against real servers: databases, nginx, a collector, Vault, S3
 	@e2e/deps.sh || { [ -z "$(CI)" ] && echo "skipped: the servers above are missing" && exit 0; exit 1; } && \
-	  $(GO) -C e2e run ./tools consul otelcol toxiproxy vault >/dev/null && \
+	  $(GO) -C e2e run ./tools consul minio otelcol toxiproxy vault versitygw >/dev/null && \
 	  $(GO) -C e2e test -count=1 -timeout 30m ./...
 
 .PHONY: bench

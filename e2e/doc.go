@@ -1,9 +1,9 @@
 // Package e2e tests the slipway binary against real servers: PostgreSQL, MariaDB, Redis, nginx, a gRPC health server, an
-// OpenTelemetry Collector and Vault, each on loopback, started and stopped by the test that needs it.
+// OpenTelemetry Collector, Vault and two S3 servers, each on loopback, started and stopped by the test that needs it.
 //
 // It is a module of its own, so that nothing of what it needs is a dependency of slipway. Servers come from Debian's
 // packages (deps.sh installs what is missing) or are built from the pinned modules below tools/ into a cache outside
-// the tree (see package tools); Vault takes five minutes of two CPUs once. Run it with
+// the tree (see package tools), which takes a quarter of an hour once. Run it with
 //
 //	./deps.sh && go test ./...
 //

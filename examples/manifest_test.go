@@ -104,6 +104,9 @@ type (
 				SizeLimit string `yaml:"sizeLimit"`
 			} `yaml:"emptyDir"`
 			ConfigMap *struct{ Name string } `yaml:"configMap"`
+			Secret    *struct {
+				SecretName string `yaml:"secretName"`
+			}
 			Projected *struct {
 				Sources []struct {
 					ServiceAccountToken struct {

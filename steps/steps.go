@@ -6,10 +6,12 @@ import (
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
+	"github.com/slipway-init/slipway/steps/httpfetch"
 	"github.com/slipway-init/slipway/steps/install"
 	"github.com/slipway-init/slipway/steps/iptablesredirect"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
+	"github.com/slipway-init/slipway/steps/s3fetch"
 	"github.com/slipway-init/slipway/steps/touch"
 	"github.com/slipway-init/slipway/steps/vaultrender"
 	"github.com/slipway-init/slipway/steps/waitfor"
@@ -27,6 +29,8 @@ func All() []step.Kind {
 		writefile.Kind,
 		render.Kind,
 		vaultrender.Kind,
+		s3fetch.Kind,
+		httpfetch.Kind,
 		iptablesredirect.Kind,
 		exec.Kind,
 		install.Kind,

@@ -19,6 +19,7 @@ type bench struct {
 	ctx            context.Context // its end kills whatever runs
 	quick          bool
 	dir            string // a temporary folder
+	dest           string // where to fetch to; empty is a folder on the disk and one in memory
 	source         string // slipway's module
 	slipway, hello string // the binaries, built as slipway is released: static and stripped
 }

@@ -1,6 +1,6 @@
 // Command bench measures slipway beside its rivals, in one run on one machine, and says of each goal whether it is met.
 //
-//	go -C e2e run ./bench [-quick] [-json FILE] [SECTION...]
+//	go -C e2e run ./bench [-quick] [-json FILE] [-dest DIR] [SECTION...]
 //
 // A goal that is not met is told, never a failure: time depends on the machine, and the ratios are what matters. The
 // exit code is 1 when something could not be run, 2 when the command line is wrong. The method and the figures of one
@@ -39,6 +39,8 @@ func sections() []section {
 		{"chain", "A chain of eight file steps", (*bench).chain},
 		{"redirect", "The mesh redirect, for IPv4 and IPv6", (*bench).redirect},
 		{"vault", "Vault: a login and its templates, beside vault agent", (*bench).vault},
+		{"s3", "Fetching from S3, verified", (*bench).fetchS3},
+		{"http", "Fetching over HTTP, verified", (*bench).fetchHTTP},
 	}
 }
 
@@ -54,6 +56,7 @@ type finding struct {
 func main() {
 	quick := flag.Bool("quick", false, "few rounds: shows that everything runs, the figures are rough")
 	raw := flag.String("json", "", "`file` that gets every single measurement; durations are in nanoseconds")
+	dest := flag.String("dest", "", "`folder` to fetch to, instead of one on the disk and one in memory")
 	flag.Usage = usage
 	flag.Parse()
 	chosen, err := choose(flag.Args())
@@ -62,7 +65,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = measureAll(ctx, os.Stdout, chosen, *quick, *raw)
+	err = measureAll(ctx, os.Stdout, chosen, *quick, *raw, *dest)
 	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -71,7 +74,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprint(flag.CommandLine.Output(), "usage: bench [-quick] [-json FILE] [SECTION...]\n\nSections, all unless some are named:\n")
+	fmt.Fprint(flag.CommandLine.Output(), "usage: bench [-quick] [-json FILE] [-dest DIR] [SECTION...]\n\nSections, all unless some are named:\n")
 	for _, s := range sections() {
 		fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.name, s.title)
 	}
@@ -97,7 +100,7 @@ func choose(names []string) ([]section, error) {
 
 // measureAll runs the sections and prints each one as it ends. A section that cannot be run does not keep the others
 // from it.
-func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool, raw string) error {
+func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool, raw, dest string) error {
 	machine := describe()
 	fmt.Fprintln(out, machine)
 	b, err := prepare(ctx, quick)
@@ -105,6 +108,7 @@ func measureAll(ctx context.Context, out io.Writer, chosen []section, quick bool
 		return err
 	}
 	defer b.close()
+	b.dest = dest
 	var findings []finding
 	var failed []string
 	for _, s := range chosen {

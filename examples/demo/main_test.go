@@ -57,9 +57,12 @@ func TestTheStoryIsTold(t *testing.T) {
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
 		`\| .*meta skuid \{ 2102 \} goto nat-proxy`,
+		`└─ model.safetensors.sha256 +-rw-r--r--`,
+		`│ http-fetch\.verified=true`,
+		`http-fetch +[\d.]+ms`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`4 scenes in .*, and all went as it should\.`,
+		`5 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)

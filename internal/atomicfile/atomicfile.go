@@ -6,12 +6,8 @@
 //
 // # Temporary files
 //
-// They are named ".slipway-" + 16 digits of the SHA-256 of the target's name + "-" + a random part, so that a run
-// recognises those of its own target by name, whatever the length of that name. Each is locked with flock(2) while its
-// writer lives. A lock ends with the process that holds it, however that ends, and it holds between containers, where
-// the id of a process says nothing. So a temporary file that can be locked was left by a run that was killed, and the
-// next write of the same target removes it. One that is locked belongs to a neighbour: two processes may write the same
-// target at once, and the one that renames last wins. Where a file system has no locks, nothing is removed.
+// Package sibling names and locks them, so that those of a run that was killed are told from a living neighbour's: the
+// next write of the same target removes them.
 //
 // # What is refused
 //
@@ -32,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
@@ -46,6 +43,12 @@ type Attributes struct {
 	// Unsynced leaves it to the kernel when the file reaches the disk: for one that must be there soon after a moment,
 	// whatever becomes of the process, and is worth little after a crash of the machine, which may leave it empty.
 	Unsynced bool
+	Modified time.Time // when the content was made last; the zero value is now
+
+	// Root, if not nil, is what the file's path is relative to, and what no link leads out of: for names that strangers give.
+	Root *os.Root
+	// Unswept leaves what killed runs left, for many files in one directory: to look for it takes longer than to write one.
+	Unswept bool
 }
 
 // Write makes the file at path hold content, from its beginning to its end, with the given attributes, and reports
@@ -55,11 +58,12 @@ type Attributes struct {
 // Path is used as it is: a step has put it under the env's root. Errors of the target are classified as those of an
 // output (see fault.Output) with advice; errors of content are passed on as they are.
 func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeker, a Attributes) (changed bool, err error) {
-	t, err := open(path)
+	t, err := open(path, a.Root)
 	if err != nil {
 		return false, err
 	}
 	defer t.close()
+	t.sweep(a)
 	same, err := t.holds(ctx, content)
 	if err != nil {
 		return false, err
@@ -78,9 +82,19 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 	return true, f.Commit()
 }
 
+// Mend gives the file at path, whose content is right, its owner and mode where they differ, and reports whether it did.
+func Mend(env *step.Env, path string, a Attributes) (changed bool, err error) {
+	t, err := open(path, a.Root)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	t.sweep(a)
+	return t.mend(env, a)
+}
+
 // mend gives the target, whose content is right, its owner and mode where they differ.
 func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	t.sweep()
 	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
 	return changed, fault.Output(err)
 }
@@ -172,21 +186,20 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// check returns a fault if path is there but not a file that may be replaced.
-func check(path string) error {
-	info, err := os.Lstat(path)
+// check returns a fault if info is that of something that may not be replaced by a file.
+func (t *target) check(info fs.FileInfo, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return explain(path, err)
+		return t.failed(err)
 	case info.IsDir():
-		return fault.New(fault.CantCreate, "write %s: it is a directory", path)
+		return fault.New(fault.CantCreate, "write %s: it is a directory", t.path)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fault.Hint(fault.New(fault.Conflict, "write %s: it is a symbolic link, which is neither followed nor replaced", path),
+		return fault.Hint(fault.New(fault.Conflict, "write %s: it is a symbolic link, which is neither followed nor replaced", t.path),
 			"name the file that it points to, or remove the link first")
 	case !info.Mode().IsRegular():
-		return fault.New(fault.CantCreate, "write %s: it is not a regular file", path)
+		return fault.New(fault.CantCreate, "write %s: it is not a regular file", t.path)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/slipway-init/slipway/internal/filetree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -19,6 +20,7 @@ type File struct {
 	attributes Attributes
 	file       *os.File
 	temporary  string // the name of file in dir; "" once it is renamed or removed
+	lasting    bool   // a later run finds it
 }
 
 // Create begins a new file that Commit will put at path. Until then it has the mode 0600. The caller must call Abort,
@@ -27,10 +29,11 @@ type File struct {
 // Path is used as it is: a step has put it under the env's root. Create removes what earlier runs that were killed left
 // beside path.
 func Create(env *step.Env, path string, a Attributes) (*File, error) {
-	t, err := open(path)
+	t, err := open(path, a.Root)
 	if err != nil {
 		return nil, err
 	}
+	t.sweep(a)
 	f, err := t.create(env, a)
 	if err != nil {
 		t.close()
@@ -39,9 +42,15 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	return f, nil
 }
 
+// sweep removes what killed runs left of the target.
+func (t *target) sweep(a Attributes) {
+	if !a.Unswept {
+		sibling.Sweep(t.dir, t.name)
+	}
+}
+
 func (t *target) create(env *step.Env, a Attributes) (*File, error) {
-	t.sweep()
-	file, temporary, err := t.temporary()
+	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
 	}
@@ -87,6 +96,11 @@ func (f *File) finish() error {
 	}
 	if err := f.file.Chmod(f.attributes.Mode.FileMode()); err != nil {
 		return f.failed(err)
+	}
+	if modified := f.attributes.Modified; !modified.IsZero() {
+		if err := f.dir.Chtimes(f.temporary, modified, modified); err != nil {
+			return f.failed(err)
+		}
 	}
 	if f.attributes.Unsynced {
 		return nil
@@ -146,25 +160,42 @@ func (f *File) Abort() {
 // target is a path that is to be written: a name in an open directory, so that whoever swaps a parent meanwhile does
 // not lead the write elsewhere.
 type target struct {
-	path string
-	name string
-	dir  *os.Root
+	path     string
+	name     string
+	dir      *os.Root
+	borrowed bool // dir is the caller's
 }
 
-// open opens the directory of path and refuses what may not be replaced.
-func open(path string) (*target, error) {
+// open opens the directory of path and refuses what may not be replaced. With a root, path is below it, and no link leads
+// out of it.
+func open(path string, root *os.Root) (*target, error) {
 	path = filepath.Clean(path)
-	if err := check(path); err != nil {
+	t := &target{path: path, name: filepath.Base(path)}
+	lstat, openRoot := os.Lstat, os.OpenRoot
+	if root != nil {
+		t.path = filepath.Join(root.Name(), path)
+		lstat, openRoot = root.Lstat, root.OpenRoot
+	}
+	if err := t.check(lstat(path)); err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return nil, explain(path, err)
+	if root != nil && path == t.name {
+		t.dir, t.borrowed = root, true
+		return t, nil
 	}
-	return &target{path: path, name: filepath.Base(path), dir: dir}, nil
+	dir, err := openRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	t.dir = dir
+	return t, nil
 }
 
-func (t *target) close() { _ = t.dir.Close() }
+func (t *target) close() {
+	if !t.borrowed {
+		_ = t.dir.Close()
+	}
+}
 
 // failed returns err as explain has it; nil stays nil.
 func (t *target) failed(err error) error {

@@ -1,14 +1,17 @@
 package aws
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -16,94 +19,195 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
-	"github.com/slipway-init/slipway/internal/store"
 )
 
-// signer returns the pod's credentials, by the first of what the environment has, in the order of the SDK's chain: keys
-// (AWS_ACCESS_KEY_ID and so on), a web identity (AWS_WEB_IDENTITY_TOKEN_FILE, which IRSA sets), a container's endpoint
-// (AWS_CONTAINER_CREDENTIALS_FULL_URI, which EKS Pod Identity sets), and with Options.Machine the machine's role. The
-// files of a person's home (profiles, SSO) are no part of it: a pod has none. Found ones are kept: a step is over long
-// before they expire.
-func (i *Identity) signer(ctx context.Context) (aws.Credentials, error) {
+// held are the credentials that an identity has.
+type held struct {
+	credentials aws.Credentials
+	renew       time.Time // when to ask for new ones; zero is never
+	refused     bool      // a service said that they have expired
+	any         bool      // there are some
+}
+
+// alive reports whether the credentials may still be used.
+func (h *held) alive(now time.Time) bool {
+	return h.any && !h.refused && (!h.credentials.CanExpire || now.Before(h.credentials.Expires))
+}
+
+const (
+	// early is how long before they expire credentials are asked for again, but never before three quarters of their time.
+	early = 5 * time.Minute
+	// patience is how long the machine's metadata may take to answer. Where it is not there, nobody answers at all.
+	patience = time.Second
+	// longest is how long all the asking for credentials may take.
+	longest = 20 * time.Second
+)
+
+// current returns credentials that are good for a while. They are found when they are first asked for, kept, and found
+// again shortly before they expire: a large object takes longer than a short session lasts. Should that not work out,
+// the old ones do until their end.
+func (i *Identity) current(ctx context.Context) (aws.Credentials, error) {
 	i.login.Lock()
 	defer i.login.Unlock()
-	if i.credentials != nil {
-		return *i.credentials, nil
+	now := time.Now()
+	if i.held.alive(now) && (i.held.renew.IsZero() || now.Before(i.held.renew)) {
+		return i.held.credentials, nil
 	}
-	found, err := i.find(ctx)
-	if err != nil {
+	limited, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	found, err := i.find(limited)
+	switch {
+	case err == nil:
+		i.held = held{credentials: found, any: true}
+		if found.CanExpire {
+			left := found.Expires.Sub(now)
+			i.held.renew = found.Expires.Add(-min(early, left/4))
+		}
+	case i.held.alive(now):
+		i.held.renew = now.Add(i.held.credentials.Expires.Sub(now) / 2)
+	default:
 		return aws.Credentials{}, fault.Hint(fmt.Errorf("AWS credentials: %w", err),
 			"give the pod an IAM role by EKS Pod Identity or IRSA, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
-	i.credentials = &found
-	return found, nil
+	return i.held.credentials, nil
 }
 
+// Forget drops the credentials that signed a request, because a service said that they have expired. Others, which somebody
+// got meanwhile, are kept.
+func (i *Identity) Forget(request *http.Request) {
+	i.login.Lock()
+	defer i.login.Unlock()
+	c := i.held.credentials
+	if request.Header.Get("X-Amz-Security-Token") == c.SessionToken && strings.Contains(request.Header.Get("Authorization"), "Credential="+c.AccessKeyID+"/") {
+		i.held.refused = true
+	}
+}
+
+// find looks for credentials in the order of the SDK's chain: a profile that Options name; keys (AWS_ACCESS_KEY_ID and so
+// on); a web identity (AWS_WEB_IDENTITY_TOKEN_FILE, which IRSA sets); the profile; a container's endpoint
+// (AWS_CONTAINER_CREDENTIALS_FULL_URI, which EKS Pod Identity sets; ECS sets another one); and with Options.Machine the
+// machine's role. Files are read anew each time: what renews them is another container.
 func (i *Identity) find(ctx context.Context) (aws.Credentials, error) {
+	if i.options.Profile == "" {
+		if keys := i.keys(); keys.HasKeys() {
+			return keys, nil
+		}
+		if file := i.env.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"); file != "" {
+			role := i.env.Getenv("AWS_ROLE_ARN")
+			if role == "" {
+				return aws.Credentials{}, fault.New(fault.NoInput, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
+			}
+			return i.webIdentity(ctx, file, role, i.env.Getenv("AWS_ROLE_SESSION_NAME"))
+		}
+	}
+	named, err := loadProfile(i.env, i.options.Profile)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	return i.fromProfile(ctx, named, nil)
+}
+
+// keys are those of the environment.
+func (i *Identity) keys() aws.Credentials {
 	getenv := i.env.Getenv
-	keys := aws.Credentials{
-		AccessKeyID: getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: getenv("AWS_SESSION_TOKEN"),
+	return aws.Credentials{
+		AccessKeyID:     cmp.Or(getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_ACCESS_KEY")),
+		SecretAccessKey: cmp.Or(getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SECRET_KEY")),
+		SessionToken:    getenv("AWS_SESSION_TOKEN"),
+	}
+}
+
+// fromProfile returns the credentials that a profile describes, and without a word of it those of the pod's surroundings.
+// Seen are the profiles whose roles are taken with these credentials.
+func (i *Identity) fromProfile(ctx context.Context, p profile, seen []string) (aws.Credentials, error) {
+	var (
+		role   = p.settings["role_arn"]
+		source = p.settings["source_profile"]
+		found  = aws.Credentials{
+			AccessKeyID: p.settings["aws_access_key_id"], SecretAccessKey: p.settings["aws_secret_access_key"], SessionToken: p.settings["aws_session_token"],
+		}
+		err error
+	)
+	if len(seen) > 0 && seen[len(seen)-1] == p.name { // a profile that is its own source gives its keys, and takes no role
+		role, source = "", ""
 	}
 	switch {
-	case keys.HasKeys():
-		return keys, nil
-	case getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "":
-		return i.webIdentity(ctx)
-	case getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "", getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
-		return i.container(ctx)
-	case !i.options.Machine || i.isSet("AWS_EC2_METADATA_DISABLED"):
+	case source != "" && role == "":
+		return aws.Credentials{}, fault.New(fault.Data, "profile %q has a source_profile but no role_arn", p.name)
+	case source != "":
+		found, err = i.fromSource(ctx, p, source, seen)
+	case found.HasKeys():
+	case p.settings["credential_source"] != "":
+		found, err = i.fromSurroundings(ctx, p.settings["credential_source"])
+	case p.settings["web_identity_token_file"] != "":
+		return i.webIdentity(ctx, p.settings["web_identity_token_file"], role, p.settings["role_session_name"])
+	case p.settings["sso_session"] != "", p.settings["sso_start_url"] != "", p.settings["login_session"] != "":
+		return aws.Credentials{}, fault.Hint(fault.New(fault.Unsupported, "profile %q needs a browser to log in", p.name),
+			"run slipway with what `aws configure export-credentials --format env` prints")
+	case p.settings["credential_process"] != "":
+		found, err = i.process(ctx, p)
+	case i.env.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "", i.env.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
+		found, err = i.container(ctx)
+	case !i.options.Machine || i.isSet("AWS_EC2_METADATA_DISABLED", ""):
 		return aws.Credentials{}, fault.New(fault.Permission, "the environment has none")
+	default:
+		found, err = i.machine(ctx)
 	}
-	return i.machine(ctx)
+	if err != nil || role == "" {
+		return found, err
+	}
+	return i.assume(ctx, p, found)
 }
 
-// webIdentity takes the role of a projected service account token:
-// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
-func (i *Identity) webIdentity(ctx context.Context) (aws.Credentials, error) {
-	token, err := store.Secret(i.env, i.env.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"))
+// fromSource returns the credentials of the profile that another one names as its source_profile.
+func (i *Identity) fromSource(ctx context.Context, p profile, source string, seen []string) (aws.Credentials, error) {
+	const most = 8 // a role for a role for a role; a circle otherwise
+	if len(seen) == most {
+		return aws.Credentials{}, fault.New(fault.Data, "profile %q: more than %d profiles in a row by source_profile", p.name, most)
+	}
+	other, err := p.files.profile(source)
 	if err != nil {
-		return aws.Credentials{}, err
+		return aws.Credentials{}, fmt.Errorf("source_profile of profile %q: %w", p.name, err)
 	}
-	role := i.env.Getenv("AWS_ROLE_ARN")
-	if role == "" {
-		return aws.Credentials{}, fault.New(fault.NoInput, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not")
+	gives := false
+	for _, key := range []string{"aws_access_key_id", "role_arn", "credential_source", "credential_process", "sso_session", "sso_start_url", "login_session"} {
+		gives = gives || other.settings[key] != "" && (key != "role_arn" || source != p.name)
 	}
-	endpoint, err := i.Endpoint(STS)
-	if err != nil {
-		return aws.Credentials{}, err
+	if !gives {
+		return aws.Credentials{}, fault.New(fault.Data, "profile %q, the source_profile of %q, has no credentials", source, p.name)
 	}
-	form := url.Values{
-		"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {role},
-		"RoleSessionName": {cmp.Or(i.env.Getenv("AWS_ROLE_SESSION_NAME"), "slipway")}, "WebIdentityToken": {token},
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return aws.Credentials{}, fault.As(fault.Data, err)
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	status, body, err := store.Do(i.HTTP, request)
-	if err != nil {
-		return aws.Credentials{}, err
-	}
-	var answer struct {
-		Code   string `xml:"Error>Code"`
-		Result struct {
-			AccessKeyID     string `xml:"AccessKeyId"`
-			SecretAccessKey string
-			SessionToken    string
-		} `xml:"AssumeRoleWithWebIdentityResult>Credentials"`
-	}
-	broken := xml.Unmarshal(body, &answer) != nil
-	if status != http.StatusOK {
-		kind := fault.Permission // the token, the role or its trust is wrong, and STS says so with 400 or 403
-		if status == http.StatusTooManyRequests || status >= 500 || answer.Code == "IDPCommunicationError" {
-			kind = fault.Temporary
+	return i.fromProfile(ctx, other, append(seen, p.name))
+}
+
+// fromSurroundings returns the credentials that a profile's credential_source names.
+func (i *Identity) fromSurroundings(ctx context.Context, source string) (aws.Credentials, error) {
+	switch source {
+	case "Environment":
+		if keys := i.keys(); keys.HasKeys() {
+			return keys, nil
 		}
-		return aws.Credentials{}, fault.New(kind, "take the role %s: STS answered %d%s", role, status, store.Says([]byte(answer.Code)))
+		return aws.Credentials{}, fault.New(fault.Permission, "the environment has no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	case "EcsContainer":
+		return i.container(ctx)
+	case "Ec2InstanceMetadata":
+		return i.machine(ctx)
 	}
-	found := aws.Credentials{AccessKeyID: answer.Result.AccessKeyID, SecretAccessKey: answer.Result.SecretAccessKey, SessionToken: answer.Result.SessionToken}
-	if broken || !found.HasKeys() {
-		return aws.Credentials{}, fault.New(fault.Data, "take the role %s: STS answered without credentials", role)
+	return aws.Credentials{}, fault.New(fault.Data, "credential_source %q is none of Environment, EcsContainer and Ec2InstanceMetadata", source)
+}
+
+// process runs a profile's credential_process:
+// https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html.
+func (i *Identity) process(ctx context.Context, p profile) (aws.Credentials, error) {
+	const most = 64 << 10
+	var out bytes.Buffer
+	cmd := exec.Command("sh", "-c", p.settings["credential_process"])
+	cmd.Env, cmd.Stdin, cmd.Stdout = i.env.Environ(), strings.NewReader(""), &out
+	if err := i.env.Exec(ctx, cmd); err != nil {
+		return aws.Credentials{}, fault.New(fault.Permission, "credential_process of profile %q: %w", p.name, err)
+	}
+	found, err := keysOf(out.Bytes()[:min(out.Len(), most)])
+	if err != nil {
+		return aws.Credentials{}, fault.New(fault.Data, "credential_process of profile %q printed no credentials", p.name)
 	}
 	return found, nil
 }
@@ -123,7 +227,7 @@ func (i *Identity) container(ctx context.Context) (aws.Credentials, error) {
 	}
 	token := i.env.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
 	if path := i.env.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); path != "" {
-		if token, err = store.Secret(i.env, path); err != nil {
+		if token, err = httpx.ReadToken(i.env, path); err != nil {
 			return aws.Credentials{}, err
 		}
 	}
@@ -147,32 +251,47 @@ func local(host string) bool {
 	return err == nil && (address.IsLoopback() || host == "169.254.170.2" || host == "169.254.170.23" || host == "fd00:ec2::23")
 }
 
-// patience is how long the machine's metadata may take to answer. Where it is not there, nobody answers at all.
-const patience = time.Second
-
 // machine asks for the role of the node, as far as the pod may reach its metadata:
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html.
 func (i *Identity) machine(ctx context.Context) (aws.Credentials, error) {
-	base := strings.TrimSuffix(cmp.Or(i.env.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "http://169.254.169.254"), "/")
-	const roles = "/latest/meta-data/iam/security-credentials/"
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	token, err := i.metadata(limited, http.MethodPut, base+"/latest/api/token", http.Header{"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": {"60"}})
+	found, err := i.nodeRole(limited)
+	switch {
+	case err == nil || i.held.any: // metadata that was there is away for a moment
+		return found, err
+	case ctx.Err() != nil:
+		return aws.Credentials{}, ctx.Err()
+	}
+	return aws.Credentials{}, fault.New(fault.Permission, "the environment has none, and the machine's role cannot be had: %w", err)
+}
+
+func (i *Identity) nodeRole(ctx context.Context) (aws.Credentials, error) {
+	base := "http://169.254.169.254"
+	if strings.EqualFold(i.env.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"), "ipv6") {
+		base = "http://[fd00:ec2::254]"
+	}
+	base = strings.TrimSuffix(cmp.Or(i.env.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), base), "/")
+	const roles = "/latest/meta-data/iam/security-credentials/"
+	token, err := i.metadata(ctx, http.MethodPut, base+"/latest/api/token", http.Header{"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": {"60"}})
 	if err != nil {
-		return aws.Credentials{}, fault.New(fault.Permission, "the environment has none, and the machine's role cannot be had: %w", err)
+		return aws.Credentials{}, err
 	}
 	header := http.Header{"X-Aws-Ec2-Metadata-Token": {string(token)}}
-	role, err := i.metadata(limited, http.MethodGet, base+roles, header)
+	role, err := i.metadata(ctx, http.MethodGet, base+roles, header)
 	if err != nil {
-		return aws.Credentials{}, fault.New(fault.Permission, "the environment has none, and the machine has no role: %w", err)
+		return aws.Credentials{}, fmt.Errorf("it has none: %w", err)
 	}
 	name, _, _ := strings.Cut(string(role), "\n")
-	body, err := i.metadata(limited, http.MethodGet, base+roles+url.PathEscape(strings.TrimSpace(name)), header)
+	body, err := i.metadata(ctx, http.MethodGet, base+roles+url.PathEscape(strings.TrimSpace(name)), header)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
 	return keysOf(body)
 }
+
+// maxAnswer bounds what is answered to a question for credentials, in bytes: session tokens have up to 4 KiB.
+const maxAnswer = 64 << 10
 
 // metadata sends one request to an endpoint of credentials. Without TLS that is on this machine, or as near, and no proxy
 // is asked.
@@ -187,12 +306,12 @@ func (i *Identity) metadata(ctx context.Context, method, endpoint string, header
 		client = httpx.Derive(client, func(t *http.Transport) { t.Proxy = nil })
 		defer client.CloseIdleConnections()
 	}
-	status, body, err := store.Do(client, request)
+	status, body, err := httpx.Do(client, request, maxAnswer)
 	if err != nil {
 		return nil, err
 	}
 	if status != http.StatusOK {
-		kind := store.StatusKind(status)
+		kind := httpx.StatusKind(status)
 		if !kind.Transient() {
 			kind = fault.Permission
 		}
@@ -201,11 +320,36 @@ func (i *Identity) metadata(ctx context.Context, method, endpoint string, header
 	return body, nil
 }
 
-// keysOf reads the JSON that both endpoints answer with.
-func keysOf(body []byte) (aws.Credentials, error) {
-	var answer struct{ AccessKeyID, SecretAccessKey, Token string }
-	if json.Unmarshal(body, &answer) != nil || answer.AccessKeyID == "" || answer.SecretAccessKey == "" {
-		return aws.Credentials{}, fault.New(fault.Data, "the endpoint answered without credentials")
+// errNoKeys is an answer without credentials.
+var errNoKeys = errors.New("the answer has no credentials")
+
+// keysOf reads the JSON that endpoints and processes answer with.
+func keysOf(text []byte) (aws.Credentials, error) {
+	var answer struct {
+		AccessKeyID, SecretAccessKey string
+		Token                        string // of endpoints
+		SessionToken                 string // of processes
+		Expiration                   string
 	}
-	return aws.Credentials{AccessKeyID: answer.AccessKeyID, SecretAccessKey: answer.SecretAccessKey, SessionToken: answer.Token}, nil
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&answer); err != nil && !errors.Is(err, io.EOF) {
+		return aws.Credentials{}, fault.As(fault.Data, errNoKeys)
+	}
+	return expiring(aws.Credentials{
+		AccessKeyID: answer.AccessKeyID, SecretAccessKey: answer.SecretAccessKey, SessionToken: cmp.Or(answer.Token, answer.SessionToken),
+	}, answer.Expiration)
+}
+
+// expiring returns credentials with the time of their end, which is empty where there is none.
+func expiring(c aws.Credentials, end string) (aws.Credentials, error) {
+	if !c.HasKeys() {
+		return aws.Credentials{}, fault.As(fault.Data, errNoKeys)
+	}
+	if end != "" {
+		expires, err := time.Parse(time.RFC3339, end)
+		if err != nil {
+			return aws.Credentials{}, fault.New(fault.Data, "the credentials expire at %q, which is no time", end)
+		}
+		c.CanExpire, c.Expires = true, expires
+	}
+	return c, nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Kind is a class of failure. Its value is the exit code of a process that ends because of it.
@@ -62,6 +63,8 @@ type Error struct {
 	Err  error  // what happened; never nil
 	Hint string // what to do next, for people; a sentence without a full stop, or empty
 	Code int    // the exit code where it is not the kind's, see Exit; 0 is the kind's
+	// After is how long the other side asks to wait before the next attempt, see RetryAfter; 0 is nothing said.
+	After time.Duration
 }
 
 // Error returns the message of the wrapped error alone. The hint is printed on a line of its own by whoever
@@ -100,6 +103,32 @@ func Exit(code int, err error) error {
 		return nil
 	}
 	return &Error{Kind: KindOf(err), Err: err, Hint: HintOf(err), Code: code}
+}
+
+// RetryAfter returns err with how long the other side asks to wait before the next attempt, as HTTP's Retry-After does,
+// keeping its kind; nil stays nil. The runner waits that long, up to its longest delay.
+func RetryAfter(err error, after time.Duration) error {
+	if err == nil || after <= 0 {
+		return err
+	}
+	return &Error{Kind: KindOf(err), Err: err, Hint: HintOf(err), Code: codeOf(err), After: after}
+}
+
+// AfterOf returns the longest time in err's tree that the other side asks to wait, 0 if it does not ask.
+func AfterOf(err error) time.Duration {
+	var longest time.Duration
+	if e, ok := err.(*Error); ok {
+		longest = e.After
+	}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		longest = max(longest, AfterOf(w.Unwrap()))
+	case interface{ Unwrap() []error }:
+		for _, sub := range w.Unwrap() {
+			longest = max(longest, AfterOf(sub))
+		}
+	}
+	return longest
 }
 
 // codeOf returns the exit code that Exit gave to err, or 0.

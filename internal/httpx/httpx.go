@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/slipway-init/slipway/internal/fault"
 )
@@ -41,15 +42,37 @@ func Derive(client *http.Client, change func(*http.Transport)) *http.Client {
 // SameHost is a CheckRedirect that refuses a redirect to another host or port, or from https to http, and more than ten
 // in a row: the server that was named is the one that answers, and what was meant for it goes nowhere else.
 func SameHost(request *http.Request, via []*http.Request) error {
+	return follow(request, via, nil, "name that host in the URL if it is the one you want")
+}
+
+// AllowHosts is SameHost for a client that may be led to some other hosts, too, each named with or without its port. They
+// get nothing of the request's header but what says which bytes are wanted.
+func AllowHosts(hosts []string) func(request *http.Request, via []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) error {
+		return follow(request, via, hosts, "allow it with --allow-redirect-host "+request.URL.Hostname()+" if it is one that you trust")
+	}
+}
+
+// follow returns nil if a redirect may be followed.
+func follow(request *http.Request, via []*http.Request, hosts []string, hint string) error {
 	first := via[0].URL
+	same := request.URL.Host == first.Host
 	switch {
 	case len(via) >= 10:
 		return fault.New(fault.Data, "%s: more than 10 redirects", Redact(first))
-	case request.URL.Host != first.Host:
-		return fault.Hint(fault.New(fault.Permission, "%s: redirect to another host, %s, refused", Redact(first), request.URL.Host),
-			"name that host in the URL if it is the one you want")
+	case !same && !slices.Contains(hosts, request.URL.Host) && !slices.Contains(hosts, request.URL.Hostname()):
+		return fault.Hint(fault.New(fault.Permission, "%s: redirect to another host, %s, refused", Redact(first), request.URL.Host), "%s", hint)
 	case first.Scheme == "https" && request.URL.Scheme != "https":
 		return fault.New(fault.Permission, "%s: redirect from https to %s refused", Redact(first), request.URL.Scheme)
+	}
+	if !same {
+		kept := make(http.Header)
+		for _, name := range []string{"Accept-Encoding", "Range", "If-Range"} {
+			if values := request.Header.Values(name); values != nil {
+				kept[name] = values
+			}
+		}
+		request.Header = kept
 	}
 	return nil
 }

@@ -13,6 +13,9 @@ import (
 // defaultMaxBackoff is the longest delay of a policy that names none.
 const defaultMaxBackoff = 30 * time.Second
 
+// longestAsked is the longest delay that the other side may ask for (fault.RetryAfter).
+const longestAsked = 5 * time.Minute
+
 // longestDelay is longer than any pod waits, and far from where a duration overflows.
 const longestDelay = 365 * 24 * time.Hour
 
@@ -41,7 +44,7 @@ func retrying(ctx context.Context, policy step.Policy, part string, notify func(
 		if !fault.KindOf(err).Transient() || (policy.Retries != step.Forever && n > policy.Retries) {
 			return err
 		}
-		delay := backoff(policy, n, time.Since(began))
+		delay := max(backoff(policy, n, time.Since(began)), min(fault.AfterOf(err), longestAsked))
 		notify(Retry{Part: part, Attempt: n, Err: err, Delay: delay})
 		if sleep(ctx, delay) != nil {
 			return last

@@ -138,7 +138,7 @@ func explain(ctx context.Context, t *plan.Task, err error) (State, error) {
 	if err == nil {
 		return Done, nil
 	}
-	if ctx.Err() != nil && (fault.KindOf(err).Transient() || isContextError(err)) {
+	if ctx.Err() != nil && (fault.KindOf(err).Transient() || isContextError(err) || errors.Is(err, context.Cause(ctx))) {
 		switch cause := context.Cause(ctx).(type) {
 		case *cancelled:
 			return Cancelled, cause
@@ -154,10 +154,14 @@ func explain(ctx context.Context, t *plan.Task, err error) (State, error) {
 }
 
 // joined puts the last cause behind the reason for the end, unless it says no more than that the context ended. One that
-// wraps that, such as a dial that timed out, says what was being done.
+// wraps that, such as a dial that timed out, says what was being done; and one that wraps the reason itself, as
+// net/http's do, says both.
 func joined(reason, last error) error {
-	if last == context.Canceled || last == context.DeadlineExceeded {
+	switch {
+	case last == context.Canceled, last == context.DeadlineExceeded:
 		return reason
+	case errors.Is(last, reason):
+		return last
 	}
 	return fmt.Errorf("%w: %w", reason, last)
 }

@@ -84,7 +84,7 @@ func azureResource(c *Config) string { return cmp.Or(c.resource, "https://manage
 // azureWorkload exchanges the service account's token for one of Entra ID:
 // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow#third-case-access-token-request-with-a-federated-credential.
 func (s *Session) azureWorkload(ctx context.Context, c *Config) (string, error) {
-	assertion, err := readFile(s.env, s.env.Getenv("AZURE_FEDERATED_TOKEN_FILE"))
+	assertion, err := httpx.ReadFile(s.env, s.env.Getenv("AZURE_FEDERATED_TOKEN_FILE"))
 	if err != nil {
 		return "", err
 	}

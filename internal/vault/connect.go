@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -31,8 +30,6 @@ const (
 	defaultTimeout = time.Minute
 	// maxAnswer bounds one answer, in bytes: it is the largest request that a server takes by default.
 	maxAnswer = 32 << 20
-	// maxFile bounds a file of certificates or with a token, in bytes.
-	maxFile = 4 << 20
 )
 
 // connection is a client of a server, which has no token yet, retries nothing and takes nothing from the process's
@@ -96,39 +93,22 @@ func connect(env *step.Env, c *Config) (*connection, error) {
 
 // tlsConfig returns the TLS configuration that options and variables describe, with the files that they name.
 func (c *Config) tlsConfig(env *step.Env) (*tls.Config, error) {
-	config := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         cmp.Or(c.serverName, env.Getenv("VAULT_TLS_SERVER_NAME")),
-		InsecureSkipVerify: c.insecure,
+	certFile, keyFile := c.clientCertificate(env)
+	config, err := httpx.TLS{
+		CertFile: certFile, KeyFile: keyFile,
+		ServerName: cmp.Or(c.serverName, env.Getenv("VAULT_TLS_SERVER_NAME")), Insecure: c.insecure,
+	}.Config(env)
+	if err != nil {
+		return nil, err
 	}
 	if text := env.Getenv("VAULT_SKIP_VERIFY"); text != "" && !c.insecure {
-		skip, err := strconv.ParseBool(text)
-		if err != nil {
+		if config.InsecureSkipVerify, err = strconv.ParseBool(text); err != nil {
 			return nil, fault.New(fault.Usage, "VAULT_SKIP_VERIFY: %q is neither true nor false", text)
 		}
-		config.InsecureSkipVerify = skip
 	}
-	var err error
 	if config.RootCAs, err = c.roots(env); err != nil {
 		return nil, err
 	}
-	certFile, keyFile := c.clientCertificate(env)
-	if certFile == "" && keyFile == "" {
-		return config, nil
-	}
-	certificate, err := readFile(env, certFile)
-	if err != nil {
-		return nil, err
-	}
-	key, err := readFile(env, keyFile)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		return nil, fault.New(fault.Data, "read %s and %s: %w", certFile, keyFile, err)
-	}
-	config.Certificates = []tls.Certificate{pair}
 	return config, nil
 }
 
@@ -155,7 +135,7 @@ func (c *Config) roots(env *step.Env) (*x509.CertPool, error) {
 		return pool, add("VAULT_CACERT_BYTES", []byte(inline))
 	}
 	if file := cmp.Or(c.caFile, env.Getenv("VAULT_CACERT")); file != "" {
-		bundle, err := readFile(env, file)
+		bundle, err := httpx.ReadFile(env, file)
 		if err != nil {
 			return nil, err
 		}
@@ -173,7 +153,7 @@ func (c *Config) roots(env *step.Env) (*x509.CertPool, error) {
 		if entry.IsDir() {
 			continue
 		}
-		bundle, err := readFile(env, filepath.Join(folder, entry.Name()))
+		bundle, err := httpx.ReadFile(env, filepath.Join(folder, entry.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -209,23 +189,6 @@ func timeoutOf(env *step.Env) (time.Duration, error) {
 		return 0, fault.New(fault.Usage, "VAULT_CLIENT_TIMEOUT: %q is not a duration such as 60 or 1m30s", text)
 	}
 	return timeout, nil
-}
-
-// readFile reads a file that options or variables name, without waiting for a writer if it is a pipe.
-func readFile(env *step.Env, name string) ([]byte, error) {
-	f, err := os.OpenFile(env.Path(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
-	}
-	if len(content) > maxFile {
-		return nil, fault.New(fault.Data, "read %s: over %d bytes", name, maxFile)
-	}
-	return content, nil
 }
 
 // plain returns the cause of an error of package os, without the path under the env's root.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -193,9 +195,10 @@ func (s *Session) turnedAway(err error, m method, data map[string]any) error {
 		redact(answer.Errors, data)
 	}
 	explained := explain(err)
-	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient() ||
-		strings.Contains(explained.Error(), "invalid username or password") || // a 500 of servers up to 1.13
-		strings.Contains(explained.Error(), "invalid secret id") // likewise
+	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient()
+	for _, words := range refusals {
+		refusal = refusal || status(err) == http.StatusInternalServerError && strings.Contains(explained.Error(), words)
+	}
 	if !refusal {
 		return fmt.Errorf("%s: %w", s.login, explained)
 	}
@@ -206,6 +209,13 @@ func (s *Session) turnedAway(err error, m method, data map[string]any) error {
 		advice = m.hint + "; " + advice
 	}
 	return fault.Hint(explained, "%s", advice)
+}
+
+// refusals are the words by which a 500 is one: so servers up to 1.13 answer a wrong credential, and later ones some of a
+// cloud.
+var refusals = []string{
+	"invalid username or password", "invalid secret id",
+	"not authorized", "oidc: expected audience", "oidc: token is expired", "oidc: id token issued by a different provider", // azure
 }
 
 // redact takes what was sent as a credential out of what the server said.
@@ -225,7 +235,7 @@ func redact(messages []string, data map[string]any) {
 func givenToken(env *step.Env, c *Config) (string, error) {
 	token, from := env.Getenv("VAULT_TOKEN"), "VAULT_TOKEN"
 	if c.tokenFile != "" {
-		content, err := readFile(env, c.tokenFile)
+		content, err := httpx.ReadFile(env, c.tokenFile)
 		if err != nil {
 			return "", err
 		}
@@ -247,7 +257,7 @@ func givenToken(env *step.Env, c *Config) (string, error) {
 // bodyKubernetes sends the service account's token: https://developer.hashicorp.com/vault/api-docs/auth/kubernetes#login.
 func bodyKubernetes(_ context.Context, s *Session, c *Config) (map[string]any, string, error) {
 	file := cmp.Or(c.jwtFile, serviceAccountToken)
-	token, err := readFile(s.env, file)
+	token, err := httpx.ReadFile(s.env, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.Hint(err, "mount a projected token for Vault into the container (volumes: projected: sources: "+
 			"serviceAccountToken: {audience: vault, path: token}) and name it by --jwt-file, or leave automountServiceAccountToken on")
@@ -257,7 +267,7 @@ func bodyKubernetes(_ context.Context, s *Session, c *Config) (map[string]any, s
 
 // bodyJWT sends a token of another issuer: https://developer.hashicorp.com/vault/api-docs/auth/jwt#jwt-login.
 func bodyJWT(_ context.Context, s *Session, c *Config) (map[string]any, string, error) {
-	token, err := readFile(s.env, c.jwtFile)
+	token, err := httpx.ReadFile(s.env, c.jwtFile)
 	data := map[string]any{"jwt": strings.TrimSpace(string(token))}
 	if c.role != "" {
 		data["role"] = c.role // else the mount's default role

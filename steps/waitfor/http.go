@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
-	"github.com/slipway-init/slipway/internal/step/opt"
 )
 
 // lookHTTP makes one request and judges status and body.
@@ -104,65 +100,3 @@ func (s *waitFor) httpClient(env *step.Env, config *tls.Config) *http.Client {
 	}
 	return client
 }
-
-// secretHeader is a header whose value is read when the wait begins.
-type secretHeader struct {
-	name, prefix string // the prefix stands before the value: "Bearer "
-	ref          opt.Ref
-}
-
-// read returns the header's value.
-func (h secretHeader) read(env *step.Env) (string, error) {
-	value, err := h.ref.Secret(env)
-	if err != nil {
-		return "", fmt.Errorf("header %s: %w", h.name, err)
-	}
-	if !httpguts.ValidHeaderFieldValue(value) {
-		return "", fault.New(fault.Data, "header %s: the value of %s has characters that no header takes", h.name, &h.ref)
-	}
-	return h.prefix + value, nil
-}
-
-// parseHeaders parses --header and --header-from.
-func parseHeaders(plain, secret []string) (http.Header, []secretHeader, error) {
-	var (
-		header  = make(http.Header)
-		secrets []secretHeader
-		faults  []error
-	)
-	for i, text := range plain {
-		name, value, ok := strings.Cut(text, ":")
-		value = strings.TrimSpace(value)
-		if !ok || !isToken(name) || !httpguts.ValidHeaderFieldValue(value) {
-			// The text is not repeated: it may hold a token.
-			faults = append(faults, fault.New(fault.Usage, "--header number %d is not of the form 'Name: value'", i+1))
-			continue
-		}
-		header.Add(name, value)
-	}
-	for i, text := range secret {
-		h, err := parseSecretHeader(text)
-		if err != nil {
-			faults = append(faults, fault.New(fault.Usage, "--header-from number %d: %w", i+1, err))
-			continue
-		}
-		secrets = append(secrets, h)
-	}
-	return header, secrets, errors.Join(faults...)
-}
-
-// parseSecretHeader parses 'Name=env:VARIABLE' and 'Name=Bearer file:PATH'.
-func parseSecretHeader(text string) (secretHeader, error) {
-	name, source, _ := strings.Cut(text, "=")
-	if !isToken(name) {
-		return secretHeader{}, errors.New("not of the form 'Name=env:VARIABLE' or 'Name=Bearer file:PATH'")
-	}
-	h := secretHeader{name: textproto.CanonicalMIMEHeaderKey(name)}
-	if word, rest, two := strings.Cut(source, " "); two && isToken(word) {
-		h.prefix, source = word+" ", rest
-	}
-	return h, h.ref.Set(source)
-}
-
-// isToken reports whether text is a token of RFC 9110: a method, a header's name.
-func isToken(text string) bool { return httpguts.ValidHeaderFieldName(text) }

@@ -32,17 +32,13 @@ type eye struct {
 
 // open reads what the options name.
 func (s *waitFor) open(env *step.Env) (*eye, error) {
-	e := &eye{waitFor: s, env: env, headers: s.header.Clone()}
+	e := &eye{waitFor: s, env: env}
 	var err error
-	if e.tls, err = s.tlsConfig(env); err != nil {
+	if e.headers, err = s.header.Read(env); err != nil {
 		return nil, err
 	}
-	for _, h := range s.secretHeaders {
-		value, err := h.read(env)
-		if err != nil {
-			return nil, err
-		}
-		e.headers.Add(h.name, value)
+	if e.tls, err = s.tlsConfig(env); err != nil {
+		return nil, err
 	}
 	if s.passwordFrom.Given() {
 		if e.password, err = s.passwordFrom.Secret(env); err != nil {

@@ -5,18 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 )
-
-// maxPEM bounds a file of certificates, in bytes. The bundle of a Linux distribution has about 220 KiB.
-const maxPEM = 4 << 20
 
 // lookTLS shakes hands, which verifies the certificate's chain, name and dates.
 func lookTLS(ctx context.Context, e *eye, t target) error {
@@ -53,31 +49,11 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn
 
 // tlsConfig returns the configuration that the options describe, with the files that they name.
 func (s *waitFor) tlsConfig(env *step.Env) (*tls.Config, error) {
-	config := &tls.Config{ServerName: s.serverName, InsecureSkipVerify: s.insecure, MinVersion: tls.VersionTLS12}
-	if s.caFile != "" {
-		bundle, err := readPEM(env, s.caFile)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(bundle) {
-			return nil, fault.New(fault.Data, "read %s: it holds no PEM certificate", s.caFile)
-		}
-	}
-	if s.certFile != "" {
-		cert, err := readPEM(env, s.certFile)
-		if err != nil {
-			return nil, err
-		}
-		key, err := readPEM(env, s.keyFile)
-		if err != nil {
-			return nil, err
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return nil, fault.New(fault.Data, "read %s and %s: %w", s.certFile, s.keyFile, err)
-		}
-		config.Certificates = []tls.Certificate{pair}
+	config, err := httpx.TLS{
+		CAFile: s.caFile, CertFile: s.certFile, KeyFile: s.keyFile, ServerName: s.serverName, Insecure: s.insecure,
+	}.Config(env)
+	if err != nil {
+		return nil, err
 	}
 	if s.minValidity > 0 {
 		config.VerifyConnection = func(state tls.ConnectionState) error { return validFor(state, time.Now().Add(s.minValidity)) }
@@ -104,21 +80,4 @@ func validFor(state tls.ConnectionState, until time.Time) error {
 			latest.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339))
 	}
 	return nil
-}
-
-// readPEM reads a file of the options' own.
-func readPEM(env *step.Env, name string) ([]byte, error) {
-	f, err := os.Open(env.Path(name))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plainPath(err))
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plainPath(err))
-	}
-	if len(content) > maxPEM {
-		return nil, fault.New(fault.Data, "read %s: over %d bytes", name, maxPEM)
-	}
-	return content, nil
 }

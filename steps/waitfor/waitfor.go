@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -86,9 +87,8 @@ type waitFor struct {
 	passwordFrom opt.Ref
 
 	// Effects fills these from the options above.
-	targets       []target
-	header        http.Header
-	secretHeaders []secretHeader
+	targets []target
+	header  httpx.Header
 }
 
 // Flags implements step.Step.
@@ -137,7 +137,7 @@ func (s *waitFor) Tune(p *step.Policy) {
 func (s *waitFor) Effects() ([]step.Effect, error) {
 	faults := []error{s.parseTargets(), s.checkOptions()}
 	var err error
-	s.header, s.secretHeaders, err = parseHeaders(s.headers, s.headersFrom)
+	s.header, err = httpx.ParseHeader(s.headers, s.headersFrom)
 	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (s *waitFor) checkOptions() error {
 	if s.insecure && s.caFile != "" {
 		fail("--ca-file says whom to trust, --insecure-skip-tls-verify to trust anybody")
 	}
-	if !isToken(s.method) {
+	if !httpx.IsToken(s.method) {
 		fail("--method %q is not an HTTP method", s.method)
 	}
 	return errors.Join(faults...)
@@ -237,9 +237,7 @@ func (s *waitFor) effects() []step.Effect {
 			effects = append(effects, step.Effect{Verb: step.Read, Object: name})
 		}
 	}
-	for _, h := range s.secretHeaders {
-		effects = append(effects, h.ref.Effects()...)
-	}
+	effects = append(effects, s.header.Effects()...)
 	return append(effects, s.passwordFrom.Effects()...)
 }
 

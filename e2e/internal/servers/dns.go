@@ -1,6 +1,8 @@
 package servers
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -19,14 +21,20 @@ type DNS struct {
 	mu        sync.Mutex
 	addresses map[string][]netip.Addr
 	failing   bool
+	failed    int // queries
 }
 
 // StartDNS starts a DNS server that knows no name.
 func StartDNS(t testing.TB) *DNS {
 	t.Helper()
-	const address = "127.53.0.1"
 	d := &DNS{ResolvConf: filepath.Join(Dir(t), "resolv.conf"), addresses: make(map[string][]netip.Addr)}
-	conn, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	var conn net.PacketConn
+	var address string
+	err := errors.New("not tried")
+	for i := 1; err != nil && i < 255; i++ { // another test may have one, too
+		address = fmt.Sprint("127.53.0.", i)
+		conn, err = net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +61,14 @@ func (d *DNS) Set(name string, addresses ...string) {
 	for _, address := range addresses {
 		d.addresses[name+"."] = append(d.addresses[name+"."], netip.MustParseAddr(address))
 	}
+}
+
+// Failed returns how many queries were answered with SERVFAIL. A look at a name is two of them, one for each family of
+// addresses.
+func (d *DNS) Failed() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
 }
 
 // Fail makes the server answer SERVFAIL to everything, or not.
@@ -88,6 +104,7 @@ func (d *DNS) answer(query []byte) ([]byte, bool) {
 	known := d.addresses[question.Name.String()]
 	switch {
 	case d.failing:
+		d.failed++
 		m.RCode = dnsmessage.RCodeServerFailure
 	case len(known) == 0:
 		m.RCode = dnsmessage.RCodeNameError

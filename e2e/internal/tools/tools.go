@@ -82,9 +82,12 @@ var (
 var pkgs = map[string]string{
 	"consul":    ".",
 	"dockerize": "github.com/jwilder/dockerize",
+	"minio":     "github.com/minio/minio",
 	"otelcol":   ".",
+	"s5cmd":     "github.com/peak/s5cmd/v2",
 	"toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server",
 	"vault":     ".",
+	"versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }
 
 // Slipway returns the path of the slipway binary, built from this checkout as it is released: static and stripped.
@@ -117,7 +120,17 @@ func buildSlipway() (string, error) {
 // changed, must not replace the binary in the middle of this one.
 func own() string { return filepath.Join(os.TempDir(), fmt.Sprintf("slipway-e2e-%d", os.Getpid())) }
 
-// Clean removes the binary under test. Call it after the last test.
+// Shared returns a folder for what the tests of this process share.
+func Shared(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(own(), "shared")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Clean removes the binary under test and what the tests shared. Call it after the last test.
 func Clean() { _ = os.RemoveAll(own()) }
 
 // Built returns the path of a tool below e2e/tools, building it into the cache when no process has done so before.
@@ -237,5 +250,13 @@ func moduleRoot() (string, error) {
 			return "", errors.New("the tests run outside the e2e module")
 		}
 		dir = parent
+	}
+}
+
+// Run runs a program of every Debian to its end; the test fails when it fails.
+func Run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if output, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, output)
 	}
 }

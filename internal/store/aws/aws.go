@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/aws"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/store"
 )
@@ -62,7 +63,7 @@ func (a *Account) call(ctx context.Context, s service, operation string, questio
 	if err := a.identity.Sign(ctx, request, s.Service, body); err != nil {
 		return err
 	}
-	status, text, err := store.Do(a.identity.HTTP, request)
+	status, text, err := httpx.Do(a.identity.HTTP, request, store.MaxBytes)
 	if err != nil {
 		return err
 	}
@@ -97,11 +98,11 @@ func refused(action string, status int, body []byte) error {
 	_ = json.Unmarshal(body, &answer) // what is not JSON says nothing
 	code := answer.Code[strings.LastIndex(answer.Code, "#")+1:]
 	if code == "" {
-		return fault.New(store.StatusKind(status), "AWS answered %s with %d", action, status)
+		return fault.New(httpx.StatusKind(status), "AWS answered %s with %d", action, status)
 	}
 	text := code
 	if answer.Message != "" {
-		text += store.Says([]byte(answer.Message))
+		text += httpx.Says([]byte(answer.Message))
 	}
 	has := func(codes []string) bool { return slices.Contains(codes, code) }
 	switch {

@@ -52,10 +52,10 @@ func Open(env *step.Env) (*Store, error) {
 	if given, rest, ok := strings.Cut(address, "://"); ok {
 		scheme, address = given, rest
 	}
-	client, err := store.Client(env, store.TLS{
+	client, err := httpx.TLS{
 		CAFile: env.Getenv("CONSUL_CACERT"), CertFile: env.Getenv("CONSUL_CLIENT_CERT"), KeyFile: env.Getenv("CONSUL_CLIENT_KEY"),
 		ServerName: env.Getenv("CONSUL_TLS_SERVER_NAME"), Insecure: !verify,
-	})
+	}.Client(env)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s *Store) authenticate(env *step.Env) error {
 	token := env.Getenv("CONSUL_HTTP_TOKEN")
 	if path := env.Getenv("CONSUL_HTTP_TOKEN_FILE"); token == "" && path != "" {
 		var err error
-		if token, err = store.Secret(env, path); err != nil {
+		if token, err = httpx.ReadToken(env, path); err != nil {
 			return err
 		}
 	}
@@ -189,12 +189,12 @@ func (s *Store) ask(ctx context.Context, key string, parameters ...string) (int,
 		return 0, nil, fault.New(fault.Data, "the key %q cannot be asked for", key)
 	}
 	request.Header = s.header.Clone()
-	return store.Do(s.client, request)
+	return httpx.Do(s.client, request, store.MaxBytes)
 }
 
 // refused returns the error of an answer that is no success.
 func refused(key, right string, status int, body []byte) error {
-	err := fault.New(store.StatusKind(status), "%s: %s answered %d%s", key, Name, status, store.Says(body))
+	err := fault.New(httpx.StatusKind(status), "%s: %s answered %d%s", key, Name, status, httpx.Says(body))
 	path, _, _ := strings.Cut(key, "@")
 	switch {
 	case status == http.StatusForbidden && right == "list":

@@ -206,9 +206,9 @@ func TestWrongEnvironment(t *testing.T) {
 		{[]string{"CONSUL_HTTP_SSL", "perhaps"}, "CONSUL_HTTP_SSL is neither true nor false", fault.Data},
 		{[]string{"CONSUL_HTTP_SSL_VERIFY", "perhaps"}, "CONSUL_HTTP_SSL_VERIFY is neither true nor false", fault.Data},
 		{[]string{"CONSUL_CACERT", "/none.pem"}, "read /none.pem: no such file or directory", fault.NoInput},
-		{[]string{"CONSUL_CACERT", notPEM}, "read " + notPEM + ": it has no certificate", fault.Data},
+		{[]string{"CONSUL_CACERT", notPEM}, "read " + notPEM + ": it holds no PEM certificate", fault.Data},
 		{[]string{"CONSUL_CLIENT_CERT", notPEM}, "a client certificate needs a file for its key, and a key one for its certificate", fault.Data},
-		{[]string{"CONSUL_CLIENT_CERT", notPEM, "CONSUL_CLIENT_KEY", notPEM}, notPEM + " and " + notPEM + " are no certificate and its key", fault.Data},
+		{[]string{"CONSUL_CLIENT_CERT", notPEM, "CONSUL_CLIENT_KEY", notPEM}, "read " + notPEM + " and " + notPEM + ": tls: failed to find any PEM data in certificate input", fault.Data},
 		{[]string{"CONSUL_HTTP_TOKEN_FILE", "/none"}, "read /none: no such file or directory", fault.NoInput},
 	} {
 		_, err := open(t, test.env...)

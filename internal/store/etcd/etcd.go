@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/store"
 )
@@ -37,7 +38,7 @@ type Store struct {
 // several with commas, the first that is there is asked), ETCDCTL_USER (NAME:PASSWORD, or NAME with ETCDCTL_PASSWORD),
 // ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY and ETCDCTL_INSECURE_SKIP_TLS_VERIFY. It reads files but asks nobody.
 func Open(env *step.Env) (*Store, error) {
-	options := store.TLS{CAFile: env.Getenv("ETCDCTL_CACERT"), CertFile: env.Getenv("ETCDCTL_CERT"), KeyFile: env.Getenv("ETCDCTL_KEY")}
+	options := httpx.TLS{CAFile: env.Getenv("ETCDCTL_CACERT"), CertFile: env.Getenv("ETCDCTL_CERT"), KeyFile: env.Getenv("ETCDCTL_KEY")}
 	if text := env.Getenv("ETCDCTL_INSECURE_SKIP_TLS_VERIFY"); text != "" {
 		var err error
 		if options.Insecure, err = strconv.ParseBool(text); err != nil {
@@ -45,10 +46,10 @@ func Open(env *step.Env) (*Store, error) {
 		}
 	}
 	scheme := "http://"
-	if options != (store.TLS{}) {
+	if options != (httpx.TLS{}) {
 		scheme = "https://"
 	}
-	client, err := store.Client(env, options)
+	client, err := options.Client(env)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func (s *Store) post(ctx context.Context, path, token string, question, answer a
 		if token != "" {
 			request.Header.Set("Authorization", token)
 		}
-		status, text, err := store.Do(s.client, request)
+		status, text, err := httpx.Do(s.client, request, store.MaxBytes)
 		if err == nil && status != http.StatusOK {
 			err = refused(status, text)
 		}
@@ -227,7 +228,7 @@ func refused(status int, body []byte) error {
 	}
 	_ = json.Unmarshal(body, &answer) // what is not JSON says nothing
 	message := cmp.Or(answer.Message, answer.Error)
-	kind := store.StatusKind(status)
+	kind := httpx.StatusKind(status)
 	login := false
 	for _, sign := range []string{"authentication failed", "user name is empty", "invalid auth token"} {
 		login = login || strings.Contains(message, sign)
@@ -238,7 +239,7 @@ func refused(status int, body []byte) error {
 	case status == http.StatusNotFound:
 		kind = fault.Data // there is no gateway: a missing key is no error
 	}
-	err := fault.New(kind, "%s answered %d%s", Name, status, store.Says([]byte(message)))
+	err := fault.New(kind, "%s answered %d%s", Name, status, httpx.Says([]byte(message)))
 	if login {
 		return fault.Hint(err, "set ETCDCTL_USER and ETCDCTL_PASSWORD; a client certificate's name is no login over etcd's gateway")
 	}
