@@ -3,6 +3,7 @@ package netfilter
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -75,26 +76,36 @@ func (o *Options) Check() error {
 	if len(o.VirtualInterfaces) > 0 && o.Outbound == 0 {
 		fail("virtual-interfaces needs outbound-port")
 	}
-	for _, name := range append(append([]string(nil), o.ExcludeInterfaces...), o.VirtualInterfaces...) {
+	for _, name := range slices.Concat(o.ExcludeInterfaces, o.VirtualInterfaces) {
 		if err := checkInterface(name); err != nil {
 			faults = append(faults, err)
 		}
 	}
-	for _, addr := range append(append([]netip.Addr(nil), o.DNSServers...), o.LoopbackSources...) {
+	for _, addr := range slices.Concat(o.DNSServers, o.LoopbackSources) {
 		if !addr.IsValid() || addr.Zone() != "" || addr.Is4In6() {
 			fail("%s is not an address that a rule can name", addr)
 		}
 	}
-	for name, n := range map[string]int{
-		"exclude-uid": len(o.ProxyUIDs), "exclude-gid": len(o.ProxyGIDs),
-		"include-inbound-ports": len(o.IncludeInbound), "exclude-inbound-ports": len(o.ExcludeInbound),
-		"include-outbound-ports": len(o.IncludeOutbound), "exclude-outbound-ports": len(o.ExcludeOutbound),
-		"include-outbound-cidrs": len(o.IncludeDestinations), "exclude-outbound-cidrs": len(o.ExcludeDestinations),
-		"exclude-inbound-cidrs": len(o.ExcludeSources), "dns-servers": len(o.DNSServers), "loopback-sources": len(o.LoopbackSources),
-		"exclude-interfaces": len(o.ExcludeInterfaces), "virtual-interfaces": len(o.VirtualInterfaces),
+	for _, list := range []struct {
+		name    string
+		entries int
+	}{
+		{"exclude-uid", len(o.ProxyUIDs)},
+		{"exclude-gid", len(o.ProxyGIDs)},
+		{"include-inbound-ports", len(o.IncludeInbound)},
+		{"exclude-inbound-ports", len(o.ExcludeInbound)},
+		{"exclude-inbound-cidrs", len(o.ExcludeSources)},
+		{"include-outbound-ports", len(o.IncludeOutbound)},
+		{"exclude-outbound-ports", len(o.ExcludeOutbound)},
+		{"include-outbound-cidrs", len(o.IncludeDestinations)},
+		{"exclude-outbound-cidrs", len(o.ExcludeDestinations)},
+		{"exclude-interfaces", len(o.ExcludeInterfaces)},
+		{"virtual-interfaces", len(o.VirtualInterfaces)},
+		{"loopback-sources", len(o.LoopbackSources)},
+		{"dns-servers", len(o.DNSServers)},
 	} {
-		if n > most {
-			fail("%s has %d entries, over %d", name, n, most)
+		if list.entries > most {
+			fail("%s has %d entries, over %d", list.name, list.entries, most)
 		}
 	}
 	return errors.Join(faults...)
