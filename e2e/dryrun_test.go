@@ -29,6 +29,12 @@ var uses = map[string][]string{
 		"--template", "/absent/template=/absent/file", "--address", "https://vault.invalid:8200", "--ca-file", "/absent/ca.pem",
 		"--role", "web", "--token-sink", "/absent/token",
 	},
+	"s3-fetch": {
+		"s3://absent/model/", "/absent/model", "--sha256-file", "s3://absent/SHA256SUMS", "--include", "*.bin", "--ca-file", "/absent/ca.pem",
+	},
+	"http-fetch": {
+		"https://web.invalid/site.tar.zst", "/absent/site", "--extract", "--sha256-file", "/absent/SHA256SUMS", "--username", "app", "--password-file", "/absent/password",
+	},
 }
 
 // Every kind has its dry-run here.
@@ -37,7 +43,7 @@ func TestDryRunCoversEveryKind(t *testing.T) {
 	r := slipway.Run(t, "steps")
 	expect(t, r, 0)
 	var kinds []string
-	for _, match := range regexp.MustCompile(`(?m)^([a-z][a-z-]*)`).FindAllStringSubmatch(r.Stdout, -1) {
+	for _, match := range regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*)`).FindAllStringSubmatch(r.Stdout, -1) {
 		kinds = append(kinds, match[1])
 	}
 	for _, kind := range kinds {

@@ -312,6 +312,29 @@ func TestS3FetchWithThePodsIdentity(t *testing.T) {
 	}
 }
 
+// A session has a token beside its keys, and is nothing without it.
+func TestS3FetchWithASession(t *testing.T) {
+	t.Parallel()
+	server := servers.StartMinIO(t, nil)
+	bucket := s3put.Create(t, server, "bucket")
+	content := noise(23, 9<<20)
+	bucket.Put(t, "object", content)
+	session := server.AssumeRole(t)
+	dest := filepath.Join(t.TempDir(), "object")
+	fetch := s3Fetch(server, bucket.URL("object"), dest)
+	fetch.Env = slices.DeleteFunc(slices.Clone(session), func(v string) bool { return strings.HasPrefix(v, "AWS_SESSION_TOKEN=") })
+	expect(t, fetch.Run(t), 77)
+	absent(t, dest)
+	fetch.Env = session
+	r := fetch.Run(t)
+	expect(t, r, 0)
+	holds(t, dest, content)
+	for _, variable := range session[1:3] {
+		_, secret, _ := strings.Cut(variable, "=")
+		hides(t, r, secret)
+	}
+}
+
 // A credential that expires half-way is fetched anew where it can be, and nothing that is there is fetched again.
 func TestS3FetchWhenACredentialExpires(t *testing.T) {
 	t.Parallel()
@@ -351,8 +374,8 @@ func TestS3FetchWhenACredentialExpires(t *testing.T) {
 						return
 					}
 					holds(t, dest, content)
-					if got := proxy.Counts(); got.Asked > int64(len(content))*13/10 {
-						t.Errorf("%d bytes were asked for, of an object of %d", got.Asked, len(content))
+					if got := proxy.Counts(); got.Sent > int64(len(content))*13/10 {
+						t.Errorf("%d bytes were sent, of an object of %d", got.Sent, len(content))
 					}
 				})
 			}

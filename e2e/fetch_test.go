@@ -5,18 +5,22 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/slipway-init/slipway/e2e/internal/faultproxy"
 	"github.com/slipway-init/slipway/e2e/internal/s3put"
 	"github.com/slipway-init/slipway/e2e/internal/servers"
 	"github.com/slipway-init/slipway/e2e/internal/slipway"
+	"github.com/slipway-init/slipway/e2e/internal/spans"
 )
 
 // noise returns bytes that nothing compresses. Each seed has its own; the same one begins always the same.
@@ -103,19 +107,31 @@ func fromNginx(t *testing.T) origin {
 // holds checks the content of a file, without printing it.
 func holds(t *testing.T, path string, want []byte) {
 	t.Helper()
-	got, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	if bytes.Equal(got, want) {
-		return
+	defer f.Close()
+	buffer := make([]byte, 1<<20)
+	for at := 0; ; {
+		n, err := io.ReadFull(f, buffer)
+		if !bytes.Equal(buffer[:n], want[min(at, len(want)):min(at+n, len(want))]) {
+			t.Errorf("%s is not what it should be, from %d on", path, at)
+			return
+		}
+		at += n
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			if at != len(want) {
+				t.Errorf("%s has %d bytes, want %d", path, at, len(want))
+			}
+			return
+		case err != nil:
+			t.Error(err)
+			return
+		}
 	}
-	at := 0
-	for at < min(len(got), len(want)) && got[at] == want[at] {
-		at++
-	}
-	t.Errorf("%s: got %d bytes, want %d; the first that differs is at %d", path, len(got), len(want), at)
 }
 
 // fetched returns the paths of all below a folder but the receipts of what was fetched.
@@ -139,6 +155,56 @@ func absent(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("there is something at %s (%v)", path, err)
+	}
+}
+
+// A proxy of the pod's environment is asked for everything, and resolves the names.
+func TestFetchThroughAProxy(t *testing.T) {
+	t.Parallel()
+	content := noise(33, 20<<20)
+	for _, o := range origins(t) {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			o.put(t, "object", content)
+			proxy := faultproxy.Start(t, o.addr)
+			dest := filepath.Join(t.TempDir(), "object")
+			fetch := o.fetch("store.invalid", "object", dest, "--sha256", digest(content), "--retries", "0")
+			expect(t, fetch.Run(t), 69, "store.invalid")
+			fetch.Env = append(slices.Clone(fetch.Env), "HTTP_PROXY="+proxy.URL)
+			expect(t, fetch.Run(t), 0)
+			holds(t, dest, content)
+			if proxy.Counts().Sent < int64(len(content)) {
+				t.Errorf("the proxy saw %+v", proxy.Counts())
+			}
+		})
+	}
+}
+
+// The span of a fetch says how much came, how, and how fast; each part that was asked for again is an event.
+func TestTraceOfAFetch(t *testing.T) {
+	t.Parallel()
+	c := servers.StartCollector(t)
+	web := fromNginx(t)
+	content := noise(34, 40<<20)
+	web.put(t, "object", content)
+	proxy := faultproxy.Start(t, web.addr)
+	proxy.Spoil(first(2, faultproxy.Fault{Cut: 1 << 20, Reset: true}))
+	fetch := web.fetch(proxy.Addr, "object", filepath.Join(t.TempDir(), "object"), "--sha256", digest(content), "--backoff", "20ms")
+	fetch.Env = endpoint("grpc", c.GRPC)
+	expect(t, fetch.Run(t), 0)
+	span := spans.Read(t, c.Received(t)).Find(t, "http-fetch")
+	for key, want := range map[string]string{"bytes": fmt.Sprint(len(content)), "sha256": digest(content), "verified": "true"} {
+		if got := span.Attributes["slipway.output."+key]; got != want {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
+	}
+	for _, key := range []string{"requests", "connections", "rate", "retried"} {
+		if n, err := strconv.Atoi(span.Attributes["slipway.output."+key]); err != nil || n < 1 {
+			t.Errorf("%s: got %q, want a number", key, span.Attributes["slipway.output."+key])
+		}
+	}
+	if len(span.Events) < 2 || span.Events[0].Name != "retry" {
+		t.Errorf("got events %+v, want two retries", span.Events)
 	}
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/slipway-init/slipway/e2e/internal/pki"
@@ -75,6 +76,30 @@ func TestRenderFromConsul(t *testing.T) {
 	refuses(t, `{{ key "app/port" }}`, base[:1], 77, "Consul answered 403")
 	c.Stop(t)
 	refuses(t, `{{ key "app/port" }}`, base, 69, "connection refused")
+}
+
+// A template of vault-render may join a secret of Vault with a key of Consul. A key that is not there leaves no file and no
+// token.
+func TestVaultRenderJoinsVaultAndConsul(t *testing.T) {
+	t.Parallel()
+	s := startVaultStore(t)
+	c := servers.StartConsul(t)
+	c.Put(t, "app/port", "8080")
+	run := func(template, dest string) slipway.Result {
+		return slipway.Command{
+			Args: append([]string{"vault-render", s.source(t, template), s.path(dest)}, s.login()...),
+			Env:  []string{"CONSUL_HTTP_ADDR=" + c.URL, "CONSUL_HTTP_TOKEN=" + servers.ConsulToken},
+		}.Run(t)
+	}
+	r := run(appTemplate+`@db:{{ key "app/port" }}`, "joined")
+	expect(t, r, 0)
+	hides(t, r, s.password)
+	s.holds(t, "joined", "bob:"+s.password+"@db:8080")
+	expect(t, run(appTemplate+`@db:{{ key "app/prot" }}`, "none"), 66, "Consul has no key app/prot; beside it is app/port")
+	if slices.Contains(names(t, s.dir), "none") {
+		t.Error("there is a file, although a key was missing")
+	}
+	s.nobodysTokens(t)
 }
 
 // The emulator gives what AWS gives; what AWS refuses is in the unit tests, as AWS documents it.

@@ -52,7 +52,7 @@ func TestVaultRenderSaysWhatIsMissing(t *testing.T) {
 			"no such key", `{{ with secret "secret/data/app" }}{{ .Data.data.pasword }}{{ end }}`, nil, 65,
 			[]string{"pasword", "password", "user"},
 		},
-		{"no such function", `{{ key "app/name" }}`, nil, 65, []string{"key", "Consul"}},
+		{"no such function", `{{ range services }}{{ end }}`, nil, 65, []string{"services", "Consul"}},
 		{"no template", `{{ with secret "secret/data/app" }}`, nil, 65, []string{"unexpected EOF"}},
 		{"no authority that we know", appTemplate, append(s.login(), "--ca-file", stranger.File), 77, []string{"certificate"}},
 		{"nobody listens", appTemplate, append(s.login(), "--address", "https://127.0.0.1:"+closed, "--retries", "1"), 69, []string{"connection refused"}},

@@ -187,16 +187,21 @@ func TestVaultRenderGivesBackWhatItCannotUse(t *testing.T) {
 	}
 }
 
-// vaultKills is how often a run is killed.
-const vaultKills = 50
+const (
+	// vaultKills is how often a run is killed.
+	vaultKills = 50
+	// briefly is the life that a login gives to a token.
+	briefly = 5 * time.Second
+)
 
 // After a SIGKILL at any moment every target is whole or absent, and after the next run there is no lease on the server
 // that the receipt does not hold. A token whose login was killed before its answer was kept cannot be revoked by anybody:
-// it has no lease, and ends by itself.
+// it has no lease, and ends by itself with the role's token_ttl. That may be a few seconds, although the leases of an hour
+// hang on such tokens: a run that takes a lease renews its token for it.
 func TestVaultRenderKilledAtRandomMoments(t *testing.T) {
 	t.Parallel()
 	s, _ := startDynamicStore(t)
-	s.role(t, "brief", map[string]any{"token_ttl": "20s", "token_max_ttl": "20s"})
+	s.role(t, "brief", map[string]any{"token_ttl": briefly.String(), "token_max_ttl": "2h"})
 	roleID, secretID := s.approle(t, "brief")
 	templates := map[string]string{"login": loginTemplate, "name": nameTemplate, "cert": certTemplate}
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
@@ -255,10 +260,40 @@ func TestVaultRenderKilledAtRandomMoments(t *testing.T) {
 	if died < vaultKills/4 {
 		t.Errorf("only %d of %d runs were killed in time", died, vaultKills)
 	}
+	began := time.Now()
 	await(t, "the end of the tokens whose login was killed", func() bool {
 		accessors, _ := s.heldByNobody(t)
 		return len(accessors) == 0
 	})
+	t.Logf("they had ended %s after the last run", time.Since(began).Round(time.Millisecond))
+}
+
+// A token that would end before its lease is renewed: a second run goes on with both when the life that the login gave is
+// over.
+func TestVaultRenderRenewsATokenForItsLease(t *testing.T) {
+	t.Parallel()
+	s, _ := startDynamicStore(t)
+	s.role(t, "brief", map[string]any{"token_ttl": "2s", "token_max_ttl": "2h"})
+	roleID, secretID := s.approle(t, "brief")
+	command := s.set(t, map[string]string{"name": nameTemplate}, s.loginAs(roleID, secretID)...)
+	expect(t, command.Run(t), 0)
+	name := read(t, s.path("name"))
+	accessor := s.Accessors(t)[0]
+	await(t, "the end of the life that the login gave", func() bool {
+		answer := s.Write(t, "auth/token/lookup-accessor", map[string]any{"accessor": accessor})
+		created, _ := answer.Data["creation_time"].(float64)
+		return time.Since(time.Unix(int64(created), 0)) > 4*time.Second
+	})
+	expect(t, command.Run(t), 0)
+	if got := read(t, s.path("name")); got != name {
+		t.Errorf("the second run took the login %s, want the first one's, %s", got, name)
+	}
+	if got := s.Granted(t, "auth/approle/login"); got != 1 {
+		t.Errorf("two runs logged in %d times, want once", got)
+	}
+	if accessors, leases := s.heldByNobody(t); len(accessors)+len(leases) > 0 {
+		t.Errorf("nobody holds the tokens %q and the leases %q", accessors, leases)
+	}
 }
 
 // Where people want no template, the pairs of a secret become one file, or one for each pair.

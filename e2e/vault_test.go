@@ -39,9 +39,14 @@ path "database/creds/*" { capabilities = ["read"] }
 // startVaultStore starts a server with key-value engines of both versions and an approle.
 func startVaultStore(t *testing.T) *vaultStore {
 	t.Helper()
+	return startVaultStoreWith(t, pki.New(t, servers.Dir(t)))
+}
+
+// startVaultStoreWith is startVaultStore for a server with an authority that is there already, and further variables.
+func startVaultStoreWith(t *testing.T, authority *pki.Authority, env ...string) *vaultStore {
+	t.Helper()
 	dir := servers.Dir(t)
-	authority := pki.New(t, servers.Dir(t))
-	s := &vaultStore{Vault: servers.StartVault(t, authority), dir: dir, authority: authority, password: rand.Text()}
+	s := &vaultStore{Vault: servers.StartVault(t, authority, env...), dir: dir, authority: authority, password: rand.Text()}
 	s.Write(t, "sys/mounts/secret", map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
 	s.Write(t, "sys/mounts/old", map[string]any{"type": "kv", "options": map[string]any{"version": "1"}})
 	s.Write(t, "sys/policies/acl/app", map[string]any{"policy": appPolicy})
@@ -147,8 +152,11 @@ const appTemplate = `{{ with secret "secret/data/app" }}{{ .Data.data.user }}:{{
 // Each method logs in, renders, and leaves no token behind.
 func TestVaultRenderLogsInBy(t *testing.T) {
 	t.Parallel()
-	s := startVaultStore(t)
-	cluster := servers.StartCluster(t, s.authority)
+	authority := pki.New(t, servers.Dir(t))
+	cluster := servers.StartCluster(t, authority)
+	google, microsoft := servers.StartGoogle(t, authority), servers.StartMicrosoft(t, authority, cluster)
+	proxy := "HTTPS_PROXY=" + servers.StartTunnel(t, google.Hosts, microsoft.Hosts)
+	s := startVaultStoreWith(t, authority, proxy)
 	logins := filepath.Join(s.authorityDir(), "logins")
 	if err := os.Mkdir(logins, 0o700); err != nil {
 		t.Fatal(err)
@@ -184,6 +192,35 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 	s.Write(t, "auth/jwt/role/web", with(map[string]any{
 		"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub", "bound_subject": "system:serviceaccount:shop:web",
 	}))
+	sts := servers.StartSTS(t, s.authority, cluster)
+	s.Write(t, "sys/auth/aws", map[string]any{"type": "aws"})
+	s.Write(t, "auth/aws/config/client", map[string]any{"sts_endpoint": sts.URL, "iam_server_id_header_value": "vault.example.test"})
+	s.Write(t, "auth/aws/role/web", with(map[string]any{
+		"auth_type": "iam", "bound_iam_principal_arn": "arn:aws:iam::123456789012:role/web", "resolve_aws_unique_ids": false,
+	}))
+	keys := func(role string) []string {
+		id, secret := sts.Key(role)
+		return []string{"AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret}
+	}
+	signing := []string{"--auth", "aws", "--role", "web", "--audience", "vault.example.test"}
+	pod := file("aws-token", cluster.Token(t, "shop", "web", "sts.amazonaws.com"))
+	s.Write(t, "sys/auth/gcp", map[string]any{"type": "gcp"})
+	s.Write(t, "auth/gcp/config", map[string]any{
+		"credentials": google.Credentials(t), "custom_endpoint": map[string]any{"api": google.URL, "iam": google.URL},
+	})
+	for name, account := range map[string]string{"web": google.Account, "other": "other@shop.iam.gserviceaccount.com"} {
+		s.Write(t, "auth/gcp/role/"+name, with(map[string]any{"type": "iam", "bound_service_accounts": account}))
+	}
+	s.Write(t, "sys/auth/azure", map[string]any{"type": "azure"})
+	s.Write(t, "auth/azure/config", map[string]any{"tenant_id": microsoft.Tenant, "resource": microsoft.Resource})
+	for name, principal := range map[string]string{"web": microsoft.Client, "other": "00000000-0000-0000-0000-000000000003"} {
+		s.Write(t, "auth/azure/role/"+name, with(map[string]any{"bound_service_principal_ids": principal}))
+	}
+	workload := []string{
+		"AZURE_FEDERATED_TOKEN_FILE=" + file("azure-token", cluster.Token(t, "shop", "web", "api://AzureADTokenExchange")),
+		"AZURE_CLIENT_ID=" + microsoft.Client, "AZURE_TENANT_ID=" + microsoft.Tenant,
+		proxy, "SSL_CERT_FILE=" + s.CA,
+	}
 	client := s.authority.Issue(t, "client")
 	s.Write(t, "auth/cert/certs/web", with(map[string]any{"certificate": read(t, s.CA), "allowed_common_names": "client"}))
 	s.Write(t, "auth/userpass/users/web", with(map[string]any{"password": "battery staple"}))
@@ -247,6 +284,38 @@ func TestVaultRenderLogsInBy(t *testing.T) {
 			name:    "userpass with a wrong password",
 			options: []string{"--auth", "userpass", "--username", "web", "--password-from", "env:WRONG"}, env: []string{"WRONG=correct horse"},
 			exit: 77, texts: []string{"userpass", "web"},
+		},
+		{name: "aws", options: signing, env: keys("web")},
+		{name: "aws in a region", options: append(signing, "--region", "eu-central-1"), env: keys("web")},
+		{name: "aws for another server", options: append(signing[:4:4], "--audience", "other.example.test"), env: keys("web"), exit: 77, texts: []string{"aws", "web"}},
+		{name: "aws as somebody else", options: signing, env: keys("stranger"), exit: 77, texts: []string{"aws", "web"}},
+		{
+			name: "aws with a wrong key", options: signing, env: append(keys("web"), "AWS_SECRET_ACCESS_KEY=correct horse"),
+			exit: 77, texts: []string{"aws", "web"},
+		},
+		{
+			name: "aws with a service account's token", options: signing, env: []string{
+				"AWS_WEB_IDENTITY_TOKEN_FILE=" + pod, "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/web", "AWS_REGION=eu-central-1",
+				"AWS_ENDPOINT_URL_STS=" + sts.URL, "AWS_CA_BUNDLE=" + s.CA,
+			},
+		},
+		{name: "gcp", options: []string{"--auth", "gcp", "--role", "web"}, env: []string{"GCE_METADATA_HOST=" + google.Metadata}},
+		{
+			name: "gcp as somebody else", options: []string{"--auth", "gcp", "--role", "other"}, env: []string{"GCE_METADATA_HOST=" + google.Metadata},
+			exit: 77, texts: []string{"gcp", "other"},
+		},
+		{
+			name: "gcp for another server", options: []string{"--auth", "gcp", "--role", "web", "--audience", "other"}, env: []string{"GCE_METADATA_HOST=" + google.Metadata},
+			exit: 77, texts: []string{"gcp", "web"},
+		},
+		{name: "azure", options: []string{"--auth", "azure", "--role", "web"}, env: workload},
+		{
+			name: "azure as somebody else", options: []string{"--auth", "azure", "--role", "other"}, env: workload,
+			exit: 77, texts: []string{"azure", "other"},
+		},
+		{
+			name: "azure for another resource", options: []string{"--auth", "azure", "--role", "web", "--resource", "https://other.example.test/"}, env: workload,
+			exit: 77, texts: []string{"azure", "web"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/cli"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/memory"
 	"github.com/slipway-init/slipway/steps"
 )
 
@@ -29,15 +30,29 @@ func main() {
 	}))
 }
 
-// softLimit is what the garbage collector keeps the process below where it can, in bytes: by itself it would let the heap
-// double, which a container of 64 MiB does not survive.
+// softLimit is what the garbage collector keeps the process below where it can and nothing else is known, in bytes: by itself
+// it would let the heap double, which a container of 64 MiB does not survive.
 const softLimit = 48 << 20
 
-// boundMemory sets softLimit, unless the environment's GOMEMLIMIT says otherwise.
+// growth is by how much the heap may grow between two collections, in per cent of what is in use. Slipway's life is short and
+// its heap small, so that collecting less often costs little memory and spares a tenth of the CPU time; near the limit the
+// collector works as often as it has to.
+const growth = 400
+
+// boundMemory sets growth and a soft limit, unless the environment's GOGC and GOMEMLIMIT say otherwise. The limit is three
+// quarters of what the container may use; the rest is for what is not the heap's: stacks, the binary, the page cache.
 func boundMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softLimit)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(growth)
 	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	limit := int64(softLimit)
+	if container, ok := memory.Limit(); ok {
+		limit = container / 4 * 3
+	}
+	debug.SetMemoryLimit(limit)
 }
 
 // untilSignal returns a context that the first SIGTERM or SIGINT ends. The second ends the process at once. A log that

@@ -21,9 +21,14 @@ import (
 const secrets = 20
 
 // vault measures a login and the templates of a pod beside Vault Agent with exit_after_auth: the same templates, the same
-// approle and the same real server, over TLS.
+// approle and the same real server, over TLS. Beside both stands a client that does what cannot be left out and nothing
+// else (see floor): how its time grows with the files is the machine's and the server's part of how slipway's does.
 func (b *bench) vault() (outcome, error) {
 	var out outcome
+	floor := filepath.Join(b.dir, "floor")
+	if err := b.build(filepath.Join(b.source, "e2e"), "./bench/floor", "-s -w", floor); err != nil {
+		return out, err
+	}
 	v, err := b.startVault()
 	if err != nil {
 		return out, err
@@ -45,7 +50,11 @@ func (b *bench) vault() (outcome, error) {
 		for _, c := range []struct {
 			name string
 			run  func(templates int) *exec.Cmd
-		}{{"slipway vault-render", v.slipway}, {"vault agent", v.agent}} {
+		}{
+			{"slipway vault-render", v.slipway},
+			{"vault agent", v.agent},
+			{"the least client", func(templates int) *exec.Cmd { return v.least(floor, templates) }},
+		} {
 			s := &sample{Templates: templates, Name: c.name}
 			samples = append(samples, s)
 			runs[s] = func() *exec.Cmd { return c.run(templates) }
@@ -68,7 +77,7 @@ func (b *bench) vault() (outcome, error) {
 		}
 		s.Left = after - before
 	}
-	for range b.rounds(15, 3) {
+	for range b.rounds(31, 3) {
 		for _, s := range samples {
 			if err := v.empty(); err != nil {
 				return out, err
@@ -99,9 +108,10 @@ func (b *bench) vault() (outcome, error) {
 
 	out.Raw = samples
 	out.Table = [][]string{{"median", "templates", "wall", "CPU", "peak RSS", "tokens left"}}
-	for i := 0; i < len(samples); i += 2 {
+	const clients = 3
+	for i := 0; i < len(samples); i += clients {
 		own, agent := samples[i], samples[i+1]
-		for _, s := range []*sample{own, agent} {
+		for _, s := range samples[i : i+clients] {
 			row := []string{s.Name, fmt.Sprint(s.Templates), show(median(walls(s.Costs))), show(median(cpus(s.Costs))), "-", fmt.Sprint(s.Left)}
 			if len(s.Peaks) > 0 {
 				row[4] = megabytes(median(s.Peaks))
@@ -116,8 +126,13 @@ func (b *bench) vault() (outcome, error) {
 			out.Goals = append(out.Goals, atMostTimes(what+"peak RSS", median(own.Peaks), "the agent's", median(agent.Peaks), 1./3))
 		}
 	}
-	one, hundred := median(walls(samples[0].Costs)), median(walls(samples[4].Costs))
-	out.Goals = append(out.Goals, atMostTimes("wall of 100 templates", hundred, "that of one", one, 2))
+	// The first and the last so many samples are those of one template and of a hundred.
+	one, hundred := samples[:clients], samples[len(samples)-clients:]
+	out.Goals = append(out.Goals, atMostTimes("wall of 100 templates", median(walls(hundred[0].Costs)), "that of one", median(walls(one[0].Costs)), 2))
+	for i, s := range one {
+		first, last := median(walls(s.Costs)), median(walls(hundred[i].Costs))
+		out.Notes = append(out.Notes, fmt.Sprintf("%s: 100 templates take %.2f times as long as one, %s more", s.Name, float64(last)/float64(first), show(last-first)))
+	}
 	out.Notes = append(out.Notes,
 		fmt.Sprintf("the server is a real one, on this machine; %d secrets at most, each template names one; the files lie in %s", secrets, v.memory))
 	return out, nil
@@ -281,6 +296,11 @@ func (v *vaultServer) agent(templates int) *exec.Cmd {
 	cmd := v.command(v.binary, "agent", "-config", v.file(fmt.Sprint("agent-", templates, ".json")))
 	cmd.Env = append(cmd.Env, "HOME="+v.file(""))
 	return cmd
+}
+
+// least is a run of the client that does nothing but what cannot be left out.
+func (v *vaultServer) least(binary string, templates int) *exec.Cmd {
+	return v.command(binary, v.Address, v.ca, v.roleID, v.file("secret-id"), v.memory, fmt.Sprint(templates), fmt.Sprint(secrets))
 }
 
 // empty removes what was rendered, so that the next run has all to do.

@@ -23,12 +23,12 @@ import (
 
 // scenes is the story; fullScenes follow with -full.
 var (
-	scenes     = []scene{preparation, again, clone, failure}
+	scenes     = []scene{preparation, again, artifacts, clone, failure}
 	fullScenes = []scene{secrets}
 )
 
 func main() {
-	full := flag.Bool("full", false, "use PostgreSQL and nginx as well, where they are installed, and a Vault that takes minutes to build")
+	full := flag.Bool("full", false, "use PostgreSQL and nginx as well, where they are installed, and an S3 server and a Vault that take minutes to build")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the demo at once

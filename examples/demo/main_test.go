@@ -56,11 +56,14 @@ func TestTheStoryIsTold(t *testing.T) {
 		`├─ dependencies +1\.\d+s  ━+ +\d+ retries`,
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
+		`└─ model.safetensors.sha256 +-rw-r--r--`,
+		`│ http-fetch\.verified=true`,
+		`http-fetch +[\d.]+ms`,
 		`│ git-clone\.commit=[0-9a-f]{40}`,
 		`git-clone +[\d.]+m?s`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`4 scenes in .*, and all went as it should\.`,
+		`5 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)

@@ -93,6 +93,7 @@ func (s *stage) run(ctx context.Context, args []string) (result, error) {
 		"PATH=" + os.Getenv("PATH"),
 		"POD_NAME=kafka-2",
 		"DB_PASSWORD=correct horse battery staple",
+		"AWS_ACCESS_KEY_ID=" + s3AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3SecretKey, "AWS_REGION=us-east-1",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + s.receiver.endpoint,
 	}
 	cmd.Stdout, cmd.Stderr = s.out, s.err

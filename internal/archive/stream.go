@@ -54,7 +54,7 @@ func (s *source) verdict(err error) error {
 		return fault.New(fault.Data, "the archive ends too early")
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return fault.Hint(fault.New(fault.Data, "the archive needs more memory to unpack than is allowed: %w", err),
-			"pack it without --long or --ultra, or raise the limit")
+			"pack it without --long or --ultra, or raise the limit: --%s window=…", LimitsOption)
 	}
 	return fault.New(fault.Data, "the archive is damaged: %w", err)
 }
@@ -88,29 +88,27 @@ func decompress(src *source, format Format, limits Limits) (io.ReadCloser, error
 	case TarPlain:
 		return io.NopCloser(head), nil
 	}
-	return nil, fault.New(fault.Internal, "a %s is not read from a stream", format)
+	return nil, fault.New(fault.Data, "it is a %s, which cannot be unpacked from a stream", format)
 }
 
 // drain reads what follows the end of a tar, which has to be zeros: tar(1) fills its last record with them. Anything else
 // would be lost unseen.
-func drain(r io.Reader, m *meter) error {
+func drain(r *metered) error {
+	if r.zeros < blockSize {
+		return fault.New(fault.Data, "the archive ends without the zeros that end a tar: it may be a part of one")
+	}
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buffer)
-		for _, b := range buffer[:n] {
-			if b != 0 {
-				return fault.Hint(fault.New(fault.Data, "the archive has data after its end"),
-					"archives that were put together by cat are not one archive: unpack them one by one, or put them together by tar -A")
-			}
+		if !zeros(buffer[:n]) {
+			return fault.Hint(fault.New(fault.Data, "the archive has data after its end"),
+				"archives that cat(1) has put together are not one archive: unpack them one by one, or use tar -A")
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if m.totals.Bytes += int64(n); m.totals.Bytes > m.limits.Bytes {
-			return over("more than %d bytes", m.limits.Bytes)
 		}
 	}
 }
@@ -125,10 +123,20 @@ func (o Options) name(told string) (string, error) {
 	return name, err
 }
 
-// about says of which entry err is.
-func about(name string, err error) error {
-	if e, ok := errors.AsType[*fault.Error](err); ok {
-		return &fault.Error{Kind: e.Kind, Err: fault.New(e.Kind, "entry %q: %w", name, err), Hint: e.Hint}
+// about is verdict, with the name of the entry.
+func (s *source) about(name string, err error) error {
+	err = s.verdict(err)
+	if e, ok := errors.AsType[*fault.Error](err); ok && s.err == nil {
+		return fault.Hint(fault.New(e.Kind, "entry %q: %w", short(name), err), "%s", e.Hint)
 	}
 	return err
+}
+
+// short returns a name that people can read.
+func short(name string) string {
+	const most = 200
+	if len(name) <= most {
+		return name
+	}
+	return name[:most] + "…"
 }

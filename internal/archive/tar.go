@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/slipway-init/slipway/internal/fault"
 )
@@ -16,25 +17,31 @@ import (
 // Errors of r are passed on as they are. What is wrong with the archive is a Data fault that names the entry, and what
 // cannot be written is classified as an output's (see fault.Output).
 func Tar(ctx context.Context, root *os.Root, r io.Reader, o Options) (Totals, error) {
-	limits := o.Limits.or(1_000_000)
+	limits := o.Limits.or(tarLimits)
 	src := &source{ctx: ctx, r: r}
-	content, err := decompress(src, o.Format, limits)
-	if err != nil {
-		return Totals{}, src.verdict(err)
-	}
-	defer content.Close()
 	t := newTree(ctx, root, meter{limits: limits, progress: o.Progress, read: func() int64 { return src.n }})
 	defer t.close()
-	if err := t.tar(content, o); err != nil {
-		return t.totals, src.verdict(err)
-	}
-	if err := drain(content, &t.meter); err != nil {
-		return t.totals, src.verdict(err)
-	}
-	return t.totals, src.verdict(t.finish())
+	err := t.tarFrom(src, o)
+	return t.totals, src.verdict(err)
 }
 
-func (t *tree) tar(content io.Reader, o Options) error {
+func (t *tree) tarFrom(src *source, o Options) error {
+	plain, err := decompress(src, o.Format, t.limits)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	content := &metered{ReadCloser: plain, meter: &t.meter}
+	if err := t.tar(src, content, o); err != nil {
+		return err
+	}
+	if err := drain(content); err != nil {
+		return err
+	}
+	return t.finish()
+}
+
+func (t *tree) tar(src *source, content io.Reader, o Options) error {
 	r := tar.NewReader(content)
 	for {
 		h, err := r.Next()
@@ -48,12 +55,15 @@ func (t *tree) tar(content io.Reader, o Options) error {
 			continue
 		}
 		if err := t.tarEntry(r, h, o); err != nil {
-			return about(h.Name, err)
+			return src.about(h.Name, err)
 		}
 	}
 }
 
 func (t *tree) tarEntry(r io.Reader, h *tar.Header, o Options) error {
+	if err := t.entry(); err != nil {
+		return err
+	}
 	name, err := o.name(h.Name)
 	if err != nil {
 		return err
@@ -61,21 +71,18 @@ func (t *tree) tarEntry(r io.Reader, h *tar.Header, o Options) error {
 	if name == "" || !o.Filter.Match(name) {
 		return nil
 	}
-	if err := t.entry(); err != nil {
-		return err
-	}
 	told := h.FileInfo().Mode()
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return t.makeDir(name, mode(told, 0o755), h.ModTime)
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		return t.makeFile(name, mode(told, 0o644), h.ModTime, r)
+		return t.makeFile(name, mode(told, 0o644), h.ModTime, r, sparse(h))
 	case tar.TypeSymlink:
 		return t.makeLink(name, h.Linkname)
 	case tar.TypeLink:
 		old, err := o.name(h.Linkname)
 		if err != nil {
-			return fault.New(fault.Data, "it is a hard link to %q: %w", h.Linkname, err)
+			return fault.New(fault.Data, "it is a hard link to %q: %w", short(h.Linkname), err)
 		}
 		return t.makeHardLink(name, old)
 	case tar.TypeChar, tar.TypeBlock:
@@ -84,4 +91,17 @@ func (t *tree) tarEntry(r io.Reader, h *tar.Header, o Options) error {
 		return fault.New(fault.Data, "it is a named pipe")
 	}
 	return fault.New(fault.Data, "its type %q is not known", h.Typeflag)
+}
+
+// sparse reports whether the header is of a file with holes.
+func sparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,11 +21,14 @@ const portion = 256 << 10
 // tree is what is being unpacked into.
 type tree struct {
 	meter
-	ctx    context.Context
-	root   *os.Root
-	open   []level // from the root's child down to the directory that was written to last
-	late   []dir   // directories whose mode and time are still to be set
-	buffer []byte
+	unique bool // an entry may not take the place of one that came before
+	// inherited is the set-group-ID bit, if the root has it: a volume with an fsGroup does, so that all in it is the group's.
+	inherited fs.FileMode
+	ctx       context.Context
+	root      *os.Root
+	open      []level // from the root's child down to the directory that was written to last
+	late      []dir   // directories whose mode and time are still to be set
+	buffer    []byte
 }
 
 // level is an open directory. Archives go through their directories in order, so that the next entry is most often one of
@@ -43,7 +47,11 @@ type dir struct {
 }
 
 func newTree(ctx context.Context, root *os.Root, m meter) *tree {
-	return &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	t := &tree{meter: m, ctx: ctx, root: root, buffer: make([]byte, portion)}
+	if info, err := root.Stat("."); err == nil {
+		t.inherited = info.Mode() & fs.ModeSetgid
+	}
+	return t
 }
 
 // close closes all directories.
@@ -63,8 +71,8 @@ func (t *tree) rise(n int) {
 // link is refused: a name is never written through a link of the archive.
 func (t *tree) parent(name string) (*os.Root, string, error) {
 	elements := strings.Split(name, "/")
-	if len(elements) > t.limits.Depth {
-		return nil, "", over("a depth of more than %d", t.limits.Depth)
+	if int64(len(elements)) > t.limits.Depth {
+		return nil, "", over("depth", "names of more than %d elements", t.limits.Depth)
 	}
 	last := len(elements) - 1
 	same := 0
@@ -112,7 +120,7 @@ func (t *tree) mkdir(above *os.Root, name string) error {
 		if err := above.Mkdir(name, 0o755); err != nil {
 			return fault.Output(err)
 		}
-		return fault.Output(above.Chmod(name, 0o755)) // whatever the umask
+		return fault.Output(above.Chmod(name, 0o755|t.inherited)) // whatever the umask
 	case err != nil:
 		return fault.Output(err)
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -133,11 +141,13 @@ func (t *tree) makeDir(name string, mode fs.FileMode, mtime time.Time) error {
 		return err
 	}
 	t.late = append(t.late, dir{name, mode, mtime})
+	t.totals.Entries++
 	return nil
 }
 
-// makeFile makes a file with content, in the place of one of the same name that came before.
-func (t *tree) makeFile(name string, mode fs.FileMode, mtime time.Time, content io.Reader) error {
+// makeFile makes a file with content, in the place of one of the same name that came before. A sparse one gets holes where
+// the content is zero.
+func (t *tree) makeFile(name string, mode fs.FileMode, mtime time.Time, content io.Reader, sparse bool) error {
 	parent, base, err := t.parent(name)
 	if err != nil {
 		return err
@@ -151,7 +161,7 @@ func (t *tree) makeFile(name string, mode fs.FileMode, mtime time.Time, content 
 		return err
 	}
 	defer f.Close()
-	if err := t.fill(f, content); err != nil {
+	if err := t.fill(f, content, sparse); err != nil {
 		return err
 	}
 	if err := f.Chmod(mode); err != nil {
@@ -160,34 +170,48 @@ func (t *tree) makeFile(name string, mode fs.FileMode, mtime time.Time, content 
 	if err := f.Close(); err != nil {
 		return fault.Output(err)
 	}
-	if mtime.IsZero() {
-		return nil
-	}
-	return fault.Output(parent.Chtimes(base, mtime, mtime))
+	t.totals.Entries++
+	return setTime(parent, base, mtime)
 }
 
 // fill copies content to f.
-func (t *tree) fill(f *os.File, content io.Reader) error {
+func (t *tree) fill(f *os.File, content io.Reader, sparse bool) error {
+	end := int64(0)
 	for {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
 		n, err := io.ReadFull(content, t.buffer)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		last := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !last {
 			return err
 		}
-		if n > 0 {
-			if err := t.add(n); err != nil {
-				return err
-			}
-			if _, err := f.Write(t.buffer[:n]); err != nil {
-				return fault.Output(err)
-			}
+		if err := t.add(n); err != nil {
+			return err
+		}
+		part := t.buffer[:n]
+		if sparse && zeros(part) {
+			_, err = f.Seek(int64(n), io.SeekCurrent)
+		} else {
+			_, err = f.Write(part)
 		}
 		if err != nil {
-			return nil
+			return fault.Output(err)
+		}
+		end += int64(n)
+		if last {
+			break
 		}
 	}
+	if sparse {
+		return fault.Output(f.Truncate(end))
+	}
+	return nil
+}
+
+// zeros reports whether p is all zeros: then it is equal to itself, moved by one.
+func zeros(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 // makeLink makes a symbolic link.
@@ -199,6 +223,7 @@ func (t *tree) makeLink(name, target string) error {
 	if err != nil {
 		return err
 	}
+	t.totals.Entries++
 	return t.replacing(parent, base, func() error { return parent.Symlink(target, base) })
 }
 
@@ -214,6 +239,7 @@ func (t *tree) makeHardLink(name, old string) error {
 	if err != nil {
 		return err
 	}
+	t.totals.Entries++
 	return t.replacing(parent, base, func() error { return t.root.Link(old, name) })
 }
 
@@ -224,11 +250,11 @@ func (t *tree) isFile(name string) error {
 		info, err := t.root.Lstat(strings.Join(parts[:i+1], "/"))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.Data, "it is a hard link to %q, which was not unpacked before it", name)
+			return fault.New(fault.Data, "it is a hard link to %q, which was not unpacked before it", short(name))
 		case err != nil:
 			return fault.Output(err)
 		case i < len(parts)-1 && !info.IsDir(), i == len(parts)-1 && !info.Mode().IsRegular():
-			return fault.New(fault.Data, "it is a hard link to %q, which is no file of the archive's", name)
+			return fault.New(fault.Data, "it is a hard link to %q, which is no file of the archive's", short(name))
 		}
 	}
 	return nil
@@ -248,6 +274,9 @@ func (t *tree) replacing(parent *os.Root, base string, makeIt func() error) erro
 	if info.IsDir() {
 		return fault.New(fault.Data, "it is a directory of the archive's and something else, too")
 	}
+	if t.unique {
+		return fault.New(fault.Data, "it is there twice, and which one counts is not the same for all who read it")
+	}
 	if err := parent.Remove(base); err != nil {
 		return fault.Output(err)
 	}
@@ -265,17 +294,24 @@ func (t *tree) finish() error {
 		if err != nil {
 			return err
 		}
-		if !d.time.IsZero() {
-			if err := parent.Chtimes(base, d.time, d.time); err != nil {
-				return fault.Output(err)
-			}
+		if err := setTime(parent, base, d.time); err != nil {
+			return err
 		}
-		if err := parent.Chmod(base, d.mode); err != nil {
+		if err := parent.Chmod(base, d.mode|t.inherited); err != nil {
 			return fault.Output(err)
 		}
 	}
 	t.tell(1)
 	return nil
+}
+
+// setTime sets the modification time of a file or directory, unless it is one that file systems cannot keep: before 1970, or
+// after 2446, which is the last year of ext4.
+func setTime(parent *os.Root, base string, mtime time.Time) error {
+	if mtime.Unix() < 0 || mtime.Year() >= 2446 {
+		return nil
+	}
+	return fault.Output(parent.Chtimes(base, mtime, mtime))
 }
 
 // mode returns the mode that an entry gets: never set-ID or sticky, never writable by others than its owner. An

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 
@@ -18,9 +19,9 @@ import (
 
 // Zip unpacks a zip of that size in bytes into root, which is to be empty. Its errors are those of Tar.
 func Zip(ctx context.Context, root *os.Root, r io.ReaderAt, size int64, o Options) (Totals, error) {
-	limits := o.Limits.or(100_000)
+	limits := o.Limits.or(zipLimits)
 	src := &source{ctx: ctx}
-	z, err := zip.NewReader(&sourceAt{src, r}, size)
+	z, err := openZip(src, r, size, limits)
 	if err != nil {
 		return Totals{}, src.verdict(err)
 	}
@@ -29,27 +30,53 @@ func Zip(ctx context.Context, root *os.Root, r io.ReaderAt, size int64, o Option
 		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(limits.Window))))
 	t := newTree(ctx, root, meter{limits: limits, progress: o.Progress, read: func() int64 { return size }})
 	defer t.close()
+	t.unique = true // tar(1) makes archives that hold a file twice, to update it; no zip does that
 	for _, f := range z.File {
 		if err := ctx.Err(); err != nil {
 			return t.totals, err
 		}
 		if err := t.zipEntry(f, o); err != nil {
-			return t.totals, src.verdict(about(f.Name, err))
+			return t.totals, src.about(f.Name, err)
 		}
 	}
 	return t.totals, src.verdict(t.finish())
 }
 
+// recordSize is the number of bytes of a zip's directory that each entry may take on average: 46, its name, and some fields
+// more.
+const recordSize = 160
+
+// openZip reads the directory of a zip, and no more of it than the limits allow: package zip keeps it in memory, about 400
+// bytes for each entry. What the zip itself says of their number is not believed.
+func openZip(src *source, r io.ReaderAt, size int64, limits Limits) (*zip.Reader, error) {
+	at := &sourceAt{source: src, at: r, left: limits.Entries*recordSize + 256<<10}
+	z, err := zip.NewReader(at, size)
+	switch {
+	case at.left <= 0:
+		return nil, over("entries", "more than %d entries, or long names for them", limits.Entries)
+	case errors.Is(err, zip.ErrFormat):
+		return nil, fault.New(fault.Data, "it is not a zip, or not the whole of one")
+	case err != nil && !errors.Is(err, zip.ErrInsecurePath):
+		return nil, err
+	}
+	at.left = math.MaxInt64
+	return z, nil
+}
+
 // sourceAt is a source that is read at places.
 type sourceAt struct {
 	*source
-	at io.ReaderAt
+	at   io.ReaderAt
+	left int64 // the bytes that may yet be read
 }
 
 // ReadAt implements io.ReaderAt.
 func (s *sourceAt) ReadAt(p []byte, offset int64) (int, error) {
 	if s.err = s.ctx.Err(); s.err != nil {
 		return 0, s.err
+	}
+	if s.left -= int64(len(p)); s.left <= 0 || offset < 0 { // package zip computes offsets from what a zip says
+		return 0, io.ErrUnexpectedEOF
 	}
 	n, err := s.at.ReadAt(p, offset)
 	if err != nil && err != io.EOF {
@@ -58,7 +85,13 @@ func (s *sourceAt) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
+// encrypted is the bit of the flags that says so: APPNOTE.TXT, section 4.4.4.
+const encrypted = 0x1
+
 func (t *tree) zipEntry(f *zip.File, o Options) error {
+	if err := t.entry(); err != nil {
+		return err
+	}
 	if strings.Contains(f.Name, `\`) {
 		return fault.New(fault.Data, `its name has a backslash, which is a slash for some readers`)
 	}
@@ -69,8 +102,8 @@ func (t *tree) zipEntry(f *zip.File, o Options) error {
 	if name == "" || !o.Filter.Match(name) {
 		return nil
 	}
-	if err := t.entry(); err != nil {
-		return err
+	if f.Flags&encrypted != 0 {
+		return fault.New(fault.Data, "it is encrypted")
 	}
 	told := f.Mode()
 	switch told.Type() {
@@ -85,7 +118,11 @@ func (t *tree) zipEntry(f *zip.File, o Options) error {
 			return err
 		}
 		defer content.Close()
-		return t.makeFile(name, mode(told, 0o644), f.Modified, content)
+		err = t.makeFile(name, mode(told, 0o644), f.Modified, content, false)
+		if err == io.ErrUnexpectedEOF {
+			return fault.New(fault.Data, "it has not the %d bytes that the zip tells", f.UncompressedSize64)
+		}
+		return err
 	case fs.ModeSymlink:
 		content, err := f.Open()
 		if err != nil {

@@ -138,6 +138,7 @@ func (d *Dir) Root() *os.Root { return d.root }
 
 // check returns a fault if there is something at the path that may not be replaced, and looks at what else there is.
 func (d *Dir) check() error {
+	d.old, d.empty = false, false
 	info, err := os.Lstat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -150,7 +151,7 @@ func (d *Dir) check() error {
 	case !info.IsDir():
 		return fault.New(fault.CantCreate, "write %s: it is not a directory", d.path)
 	}
-	d.old, d.inside = true, sibling.Inside(d.path)
+	d.old, d.inside = true, d.inside || sibling.Inside(d.path)
 	entry, err := d.foreign()
 	if err != nil {
 		return d.failed(err)
@@ -197,11 +198,7 @@ func (d *Dir) Commit(ctx context.Context, r receipt.Receipt) error {
 		return d.failed(err)
 	}
 	r.Synced = !d.attributes.Unsynced
-	err := d.publish(ctx, r)
-	if err != nil {
-		return d.failed(err)
-	}
-	return nil
+	return d.failed(d.publish(ctx, r))
 }
 
 // finish gives the staged tree its owner and mode and makes it durable: what is left is to put it in its place.
@@ -276,10 +273,9 @@ func (d *Dir) Abort(ctx context.Context) {
 		_ = d.place.Close()
 		return
 	}
-	name := d.lock.Name()
-	name = filepath.Base(name)
-	if removeOf(ctx, d.place, name) == nil {
-		_ = d.place.Remove(name)
+	lock := filepath.Base(d.lock.Name())
+	if removeOf(ctx, d.place, lock) == nil {
+		_ = d.place.Remove(lock)
 	}
 	_ = d.lock.Close()
 	_ = d.place.Close()
@@ -288,17 +284,13 @@ func (d *Dir) Abort(ctx context.Context) {
 
 // failed says of which path err is, with the kind of an output's error and with advice.
 func (d *Dir) failed(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	var cause error = err
-	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		cause = e
-	}
-	told := fault.Output(fmt.Errorf("write %s: %w", d.path, cause))
+	told := fault.Output(fmt.Errorf("write %s: %w", d.path, cause(err)))
 	switch {
 	case errors.Is(err, syscall.ENOENT):
 		return fault.Hint(told, "make the folder above it in an earlier step (mkdir DIR then …), or mount a volume there")
@@ -312,4 +304,12 @@ func (d *Dir) failed(err error) error {
 			"that may write to it", filepath.Dir(d.path))
 	}
 	return told
+}
+
+// cause returns what the system said, without the operation and hidden names that package os puts before it.
+func cause(err error) error {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e
+	}
+	return err
 }

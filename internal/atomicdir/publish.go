@@ -7,44 +7,40 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/filetree"
 	"github.com/slipway-init/slipway/internal/receipt"
 	"github.com/slipway-init/slipway/internal/sibling"
 )
 
 // publish puts the staged tree at its path and keeps its receipt.
 func (d *Dir) publish(ctx context.Context, r receipt.Receipt) error {
-	if d.inside {
-		return d.merge(ctx, r)
+	if !d.inside {
+		err := d.swap(ctx, r)
+		if !d.old || !errors.Is(err, unix.EXDEV) {
+			return err
+		}
+		// A directory in a lower layer of overlayfs is not renamed.
 	}
-	err := d.swap(ctx, r)
-	if errors.Is(err, unix.EXDEV) && d.old { // a directory in a lower layer of overlayfs
-		return d.merge(ctx, r)
-	}
-	return err
+	return d.merge(ctx, r)
 }
 
 // swap puts the staged tree at its path whole.
 func (d *Dir) swap(ctx context.Context, r receipt.Receipt) error {
-	staged := d.root.Name()
 	var err error
-	if r.Fingerprint, err = receipt.Take(ctx, staged, false); err != nil {
+	if r.Fingerprint, err = receipt.Take(ctx, d.root.Name(), false); err != nil {
 		return err
 	}
-	made, err := receipt.Identify(staged)
-	if err != nil {
-		return err
+	defer d.alone(ctx)()
+	if err := d.check(); err != nil {
+		return err // a neighbour may have put something there since Create
 	}
-	r.Made = []receipt.Identity{made}
-	// Until the rename the old tree has to be known as slipway's too. One that is not, and is to be replaced by force, is
-	// not claimed: should this run be killed now, the user has to say so again.
-	if before, ok := receipt.Read(d.path); ok && before.MadeAt(d.path) {
-		if old, err := receipt.Identify(d.path); err == nil {
-			r.Made = append(r.Made, old)
-		}
+	if r.Made, err = d.made(d.root.Name()); err != nil {
+		return err
 	}
 	if err := receipt.Keep(ctx, d.env, d.path, r); err != nil {
 		return err
@@ -55,21 +51,62 @@ func (d *Dir) swap(ctx context.Context, r receipt.Receipt) error {
 	return d.settle(d.place)
 }
 
+// alone keeps neighbours from putting theirs at the same path until the function that it returns is called, so that receipt and
+// directory are always of the same run. A neighbour takes milliseconds for that; who has locked the directory for longer is
+// somebody else, and then, as where the file system has no locks, it does nothing.
+func (d *Dir) alone(ctx context.Context) (end func()) {
+	const longest, pause = time.Second, 5 * time.Millisecond
+	dir, err := d.place.Open(".")
+	if err != nil {
+		return func() {}
+	}
+	end = func() { _ = dir.Close() }
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for errors.Is(unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		select {
+		case <-ctx.Done():
+			return end
+		case <-ticker.C:
+		}
+	}
+	return end
+}
+
+// made returns the directories that the next run may take for slipway's: the one that is going to stand at the path, and
+// until then the one that does, if it is slipway's. One that is to be replaced by force is not claimed: should this run
+// be killed now, the user has to say so again.
+func (d *Dir) made(next string) ([]receipt.Identity, error) {
+	identity, err := receipt.Identify(next)
+	if err != nil {
+		return nil, err
+	}
+	made := []receipt.Identity{identity}
+	if before, ok := receipt.Read(d.path); ok && before.MadeAt(d.path) {
+		if old, err := receipt.Identify(d.path); err == nil {
+			made = append(made, old)
+		}
+	}
+	return made, nil
+}
+
 // rename puts the staged tree at its path, in exchange for an earlier one.
 func (d *Dir) rename() error {
 	if !d.old || d.empty {
-		return ignoringEINTR(func() error { return d.place.Rename(d.staged, d.name) })
+		return rename(d.place, d.staged, d.place, d.name)
 	}
 	err := exchange(d.place, d.staged, d.place, d.name)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	lock := filepath.Base(d.lock.Name())
-	if err := d.place.Rename(d.name, lock+oldSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := rename(d.place, d.name, d.place, lock+oldSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.place.Rename(d.staged, d.name); err != nil {
-		return errors.Join(err, d.place.Rename(lock+oldSuffix, d.name))
+	if err := rename(d.place, d.staged, d.place, d.name); err != nil {
+		return errors.Join(err, rename(d.place, lock+oldSuffix, d.place, d.name))
 	}
 	return nil
 }
@@ -92,17 +129,22 @@ func (d *Dir) merge(ctx context.Context, r receipt.Receipt) error {
 		return err
 	}
 	defer target.Close()
-	// From here on the directory is slipway's, and nothing in it is trusted until the receipt says what.
-	unproven := r
-	if err := receipt.Keep(ctx, d.env, d.path, unproven); err != nil {
+	if r.Made, err = d.made(d.path); err != nil {
+		return err
+	}
+	// From here on the directory is slipway's, and nothing in it is trusted until the receipt has a fingerprint.
+	if err := receipt.Keep(ctx, d.env, d.path, r); err != nil {
 		return err
 	}
 	for _, name := range names {
 		if err := d.move(target, name); err != nil {
-			return err
+			return d.mixed(err)
 		}
 	}
 	if err := d.clear(target, names); err != nil {
+		return d.mixed(err)
+	}
+	if err := d.mend(); err != nil {
 		return err
 	}
 	if err := d.settle(target); err != nil {
@@ -111,22 +153,61 @@ func (d *Dir) merge(ctx context.Context, r receipt.Receipt) error {
 	return receipt.Write(ctx, d.env, d.path, r)
 }
 
-// move puts one entry of the staged tree into its place.
+// mend gives the directory at the path, which stays, the mode and owner that are asked for.
+func (d *Dir) mend() error {
+	var want func(bits uint32, dir bool) uint32
+	if d.attributes.Mode != 0 {
+		want = func(bits uint32, _ bool) uint32 { return d.attributes.Mode.Bits() | bits&filetree.SetID }
+	}
+	_, err := filetree.Mend(d.env, d.path, d.attributes.Owner, want)
+	return err
+}
+
+// mixed says of err that it left entries of two trees.
+func (d *Dir) mixed(err error) error {
+	if errors.Is(err, unix.EBUSY) {
+		return fault.Hint(fault.New(fault.CantCreate, "write %s: something is mounted within it: %w", d.path, cause(err)),
+			"mount it elsewhere, or write to a directory of its own")
+	}
+	return err
+}
+
+// move puts one entry of the staged tree into its place, in exchange for an earlier one.
 func (d *Dir) move(target *os.Root, name string) error {
-	err := exchange(d.root, name, target, name)
-	if err == nil {
-		return nil
+	mode, err := d.loosen(d.root, name)
+	if err != nil {
+		return err
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-		away := sibling.Temporary(name)
-		if err := rename(target, name, d.root, away); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	if _, err := d.loosen(target, name); err != nil {
+		return err
+	}
+	err = exchange(d.root, name, target, name)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = rename(target, name, d.root, sibling.Temporary(name))
+		if err == nil {
+			err = fs.ErrNotExist
 		}
 	}
-	return rename(d.root, name, target, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = rename(d.root, name, target, name)
+	}
+	if err != nil || mode == 0 {
+		return err
+	}
+	return target.Chmod(name, mode)
+}
+
+// loosen makes a directory writable by its owner, because one that is not cannot be moved to another directory: its ".."
+// changes (see EACCES in rename(2)). It returns the mode that it had, 0 if nothing was to be done.
+func (d *Dir) loosen(root *os.Root, name string) (fs.FileMode, error) {
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.IsDir() || info.Mode()&0o200 != 0) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode(), root.Chmod(name, info.Mode()|0o200)
 }
 
 // clear moves what the new tree does not have out of the directory.
@@ -142,6 +223,9 @@ func (d *Dir) clear(target *os.Root, keep []string) error {
 	for _, name := range names {
 		if kept[name] || receipt.Foreign(name) {
 			continue
+		}
+		if _, err := d.loosen(target, name); err != nil {
+			return err
 		}
 		if err := rename(target, name, d.root, name); err != nil {
 			return err
@@ -164,10 +248,15 @@ func (d *Dir) settle(root *os.Root) error {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
-		return err
+	return ignoringUnsyncable(dir.Sync())
+}
+
+// ignoringUnsyncable returns err, unless it says that the file system cannot sync such a thing.
+func ignoringUnsyncable(err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // list returns the names in a directory.

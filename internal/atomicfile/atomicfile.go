@@ -32,7 +32,6 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/filetree"
-	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -64,6 +63,7 @@ func Write(ctx context.Context, env *step.Env, path string, content io.ReadSeeke
 		return false, err
 	}
 	defer t.close()
+	t.sweep(a)
 	same, err := t.holds(ctx, content)
 	if err != nil {
 		return false, err
@@ -89,12 +89,12 @@ func Mend(env *step.Env, path string, a Attributes) (changed bool, err error) {
 		return false, err
 	}
 	defer t.close()
+	t.sweep(a)
 	return t.mend(env, a)
 }
 
 // mend gives the target, whose content is right, its owner and mode where they differ.
 func (t *target) mend(env *step.Env, a Attributes) (changed bool, err error) {
-	sibling.Sweep(t.dir, t.name)
 	changed, err = filetree.Mend(env, t.path, a.Owner, func(uint32, bool) uint32 { return a.Mode.Bits() })
 	return changed, fault.Output(err)
 }

@@ -33,6 +33,7 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.sweep(a)
 	f, err := t.create(env, a)
 	if err != nil {
 		t.close()
@@ -41,10 +42,14 @@ func Create(env *step.Env, path string, a Attributes) (*File, error) {
 	return f, nil
 }
 
-func (t *target) create(env *step.Env, a Attributes) (*File, error) {
+// sweep removes what killed runs left of the target.
+func (t *target) sweep(a Attributes) {
 	if !a.Unswept {
 		sibling.Sweep(t.dir, t.name)
 	}
+}
+
+func (t *target) create(env *step.Env, a Attributes) (*File, error) {
 	file, temporary, err := sibling.Create(t.dir, t.name)
 	if err != nil {
 		return nil, t.failed(err)
@@ -155,9 +160,10 @@ func (f *File) Abort() {
 // target is a path that is to be written: a name in an open directory, so that whoever swaps a parent meanwhile does
 // not lead the write elsewhere.
 type target struct {
-	path string
-	name string
-	dir  *os.Root
+	path     string
+	name     string
+	dir      *os.Root
+	borrowed bool // dir is the caller's
 }
 
 // open opens the directory of path and refuses what may not be replaced. With a root, path is below it, and no link leads
@@ -173,6 +179,10 @@ func open(path string, root *os.Root) (*target, error) {
 	if err := t.check(lstat(path)); err != nil {
 		return nil, err
 	}
+	if root != nil && path == t.name {
+		t.dir, t.borrowed = root, true
+		return t, nil
+	}
 	dir, err := openRoot(filepath.Dir(path))
 	if err != nil {
 		return nil, t.failed(err)
@@ -181,7 +191,11 @@ func open(path string, root *os.Root) (*target, error) {
 	return t, nil
 }
 
-func (t *target) close() { _ = t.dir.Close() }
+func (t *target) close() {
+	if !t.borrowed {
+		_ = t.dir.Close()
+	}
+}
 
 // failed returns err as explain has it; nil stays nil.
 func (t *target) failed(err error) error {

@@ -38,9 +38,7 @@ func Scratch(env *step.Env, path string) (f *File, found bool, err error) {
 }
 
 func (t *target) resume(env *step.Env, a Attributes) (f *File, found bool, err error) {
-	if !a.Unswept {
-		sibling.Sweep(t.dir, t.name)
-	}
+	t.sweep(a)
 	file, temporary, found, err := sibling.Continue(t.dir, t.name)
 	if errors.Is(err, sibling.ErrTaken) {
 		f, err := t.create(env, a)

@@ -7,8 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocate is fallocate(2).
+// allocate gives f room for size bytes. On tmpfs it only looks whether there is room: fallocate(2) takes as long there as
+// the writing itself, and pages have no place on a disk that could be better.
 func allocate(f *os.File, size int64) error {
+	var at unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &at); err == nil && at.Type == unix.TMPFS_MAGIC {
+		if at.Blocks > 0 && int64(at.Bavail)*at.Bsize < size {
+			return unix.ENOSPC
+		}
+		return errors.ErrUnsupported
+	}
 	for {
 		if err := unix.Fallocate(int(f.Fd()), 0, 0, size); !errors.Is(err, unix.EINTR) {
 			return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,8 +21,9 @@ func env(pairs ...string) *step.Env {
 		values[pairs[i]] = pairs[i+1]
 	}
 	return &step.Env{
-		Getenv: func(name string) string { return values[name] },
-		HTTP:   &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Getenv: func(name string) string { return values[name] }, Environ: func() []string { return []string{"PATH=" + os.Getenv("PATH")} },
+		HTTP: &http.Client{Transport: &http.Transport{}}, Dial: new(net.Dialer).DialContext,
+		Exec: func(_ context.Context, cmd *exec.Cmd) error { return cmd.Run() },
 	}
 }
 
@@ -28,12 +31,18 @@ func open(o aws.Options, pairs ...string) (*aws.Identity, error) { return aws.Op
 
 // sign returns the header of a question to STS.
 func sign(i *aws.Identity) (http.Header, error) {
+	request, err := signed(i)
+	return request.Header, err
+}
+
+// signed returns a question to STS.
+func signed(i *aws.Identity) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://"+i.Host(aws.STS)+"/", nil)
 	if err != nil {
 		return nil, err
 	}
 	err = i.Sign(context.Background(), request, aws.STS, []byte("Action=GetCallerIdentity&Version=2011-06-15"))
-	return request.Header, err
+	return request, err
 }
 
 func TestSignaturesNameTheRegion(t *testing.T) {
@@ -70,6 +79,24 @@ func TestWrongEnvironment(t *testing.T) {
 	} {
 		if _, err := open(aws.Options{}, test.env...); err == nil || err.Error() != test.want || fault.KindOf(err) != test.kind {
 			t.Errorf("%v: got %v (%v), want %s (%v)", test.env, err, fault.KindOf(err), test.want, test.kind)
+		}
+	}
+}
+
+func BenchmarkSignObject(b *testing.B) {
+	i, err := open(aws.Options{}, "AWS_REGION", "eu-west-1", "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY", "hunter2")
+	if err != nil {
+		b.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, "https://models.s3.eu-west-1.amazonaws.com/models/shard-00001.bin", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request.Header.Set("Range", "bytes=0-8388607")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := i.SignObject(context.Background(), request, "eu-west-1"); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -24,7 +24,6 @@ import (
 // held are the credentials that an identity has.
 type held struct {
 	credentials aws.Credentials
-	got         time.Time
 	renew       time.Time // when to ask for new ones; zero is never
 	refused     bool      // a service said that they have expired
 	any         bool      // there are some
@@ -59,7 +58,7 @@ func (i *Identity) current(ctx context.Context) (aws.Credentials, error) {
 	found, err := i.find(limited)
 	switch {
 	case err == nil:
-		i.held = held{credentials: found, got: now, any: true}
+		i.held = held{credentials: found, any: true}
 		if found.CanExpire {
 			left := found.Expires.Sub(now)
 			i.held.renew = found.Expires.Add(-min(early, left/4))
@@ -73,11 +72,13 @@ func (i *Identity) current(ctx context.Context) (aws.Credentials, error) {
 	return i.held.credentials, nil
 }
 
-// Forget drops the credentials that signed before a time: a service said that they have expired.
-func (i *Identity) Forget(before time.Time) {
+// Forget drops the credentials that signed a request, because a service said that they have expired. Others, which somebody
+// got meanwhile, are kept.
+func (i *Identity) Forget(request *http.Request) {
 	i.login.Lock()
 	defer i.login.Unlock()
-	if i.held.got.Before(before) {
+	c := i.held.credentials
+	if request.Header.Get("X-Amz-Security-Token") == c.SessionToken && strings.Contains(request.Header.Get("Authorization"), "Credential="+c.AccessKeyID+"/") {
 		i.held.refused = true
 	}
 }
@@ -202,7 +203,7 @@ func (i *Identity) process(ctx context.Context, p profile) (aws.Credentials, err
 	cmd := exec.Command("sh", "-c", p.settings["credential_process"])
 	cmd.Env, cmd.Stdin, cmd.Stdout = i.env.Environ(), strings.NewReader(""), &out
 	if err := i.env.Exec(ctx, cmd); err != nil {
-		return aws.Credentials{}, fmt.Errorf("credential_process of profile %q: %w", p.name, err)
+		return aws.Credentials{}, fault.New(fault.Permission, "credential_process of profile %q: %w", p.name, err)
 	}
 	found, err := keysOf(out.Bytes()[:min(out.Len(), most)])
 	if err != nil {

@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/aws"
 	"github.com/slipway-init/slipway/internal/fault"
@@ -32,6 +34,11 @@ func sources(t *testing.T) string {
 			_, _ = io.WriteString(w, `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult>`+
 				`<Credentials><AccessKeyId>AKIDEXAMPLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken></Credentials>`+
 				`</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`)
+		case r.FormValue("Action") == "AssumeRole" && strings.Contains(r.Header.Get("Authorization"), "Credential=AKIDSOURCE/") &&
+			r.FormValue("RoleArn") == "arn:aws:iam::1:role/app" && r.FormValue("ExternalId") == "x" && r.FormValue("DurationSeconds") == "900":
+			_, _ = io.WriteString(w, `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>`+
+				`<Credentials><AccessKeyId>AKIDEXAMPLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>`+
+				`<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
 		case r.FormValue("Action") != "":
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>`)
@@ -128,23 +135,106 @@ func TestMetadataIsNotBehindAProxy(t *testing.T) {
 	}
 }
 
-func TestCredentialsAreAskedForOnce(t *testing.T) {
-	asked := 0
+// lending returns an identity whose credentials come from an endpoint that gives them for a time, and how often it was asked.
+func lending(t *testing.T, valid time.Duration, refuse *bool) (*aws.Identity, *int) {
+	t.Helper()
+	asked := new(int)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked++
-		_, _ = io.WriteString(w, `{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"s"}`)
+		*asked++
+		if *refuse {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(w, `{"AccessKeyId":"AKID%d","SecretAccessKey":"s","Token":"t","Expiration":%q}`, *asked, time.Now().Add(valid).Format(time.RFC3339Nano))
 	}))
-	defer server.Close()
+	t.Cleanup(server.Close)
 	i, err := open(aws.Options{}, "AWS_REGION", "eu-west-1", "AWS_CONTAINER_CREDENTIALS_FULL_URI", server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	return i, asked
+}
+
+func TestCredentialsAreKeptWhileTheyAreGood(t *testing.T) {
+	i, asked := lending(t, time.Hour, new(bool))
+	for range 3 {
 		if _, err := sign(i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if asked != 1 {
-		t.Errorf("got %d questions, want 1", asked)
+	if *asked != 1 {
+		t.Errorf("got %d questions, want 1", *asked)
+	}
+}
+
+func TestExpiredCredentialsAreAskedForAgain(t *testing.T) {
+	i, asked := lending(t, -time.Second, new(bool))
+	for n := range 3 {
+		header, err := sign(i)
+		if want := fmt.Sprintf("Credential=AKID%d/", n+1); err != nil || !strings.Contains(header.Get("Authorization"), want) {
+			t.Errorf("got %s, %v, want %s", header.Get("Authorization"), err, want)
+		}
+	}
+	if *asked != 3 {
+		t.Errorf("got %d questions, want 3", *asked)
+	}
+}
+
+func TestRefusedCredentialsAreAskedForAgain(t *testing.T) {
+	i, asked := lending(t, time.Hour, new(bool))
+	first, err := signed(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // two requests are refused that the same credentials signed
+		i.Forget(first)
+		second, err := sign(i)
+		if err != nil || !strings.Contains(second.Get("Authorization"), "Credential=AKID2/") {
+			t.Errorf("got %s, %v, want the second ones", second.Get("Authorization"), err)
+		}
+	}
+	if *asked != 2 {
+		t.Errorf("got %d questions, want 2", *asked)
+	}
+}
+
+func TestAnOutageOfWhoRenewsIsTransient(t *testing.T) {
+	refuse := false
+	i, _ := lending(t, -time.Second, &refuse)
+	if _, err := sign(i); err != nil {
+		t.Fatal(err)
+	}
+	refuse = true
+	if _, err := sign(i); !fault.KindOf(err).Transient() {
+		t.Errorf("got %v (%v), want what time may mend", err, fault.KindOf(err))
+	}
+}
+
+func TestTheClockIsCorrected(t *testing.T) {
+	i, err := open(aws.Options{}, "AWS_REGION", "eu-west-1", "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := time.Now().Add(-3 * time.Hour)
+	for _, test := range []struct {
+		date string
+		want bool
+	}{
+		{time.Now().UTC().Format(http.TimeFormat), false},
+		{"yesterday", false},
+		{theirs.UTC().Format(http.TimeFormat), true},
+		{theirs.UTC().Format(http.TimeFormat), false},
+	} {
+		if got := i.SetClock(test.date); got != test.want {
+			t.Errorf("%s: got %v, want %v", test.date, got, test.want)
+		}
+	}
+	header, err := sign(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := time.Parse("20060102T150405Z", header.Get("X-Amz-Date"))
+	if err != nil || signed.Sub(theirs).Abs() > time.Minute {
+		t.Errorf("got %v, %v, want about %v", signed, err, theirs)
 	}
 }

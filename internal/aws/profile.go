@@ -83,6 +83,7 @@ func (s sections) read(text string, credentials bool) {
 		}
 		key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(uncommented(value))
 		switch {
+		case key == "":
 		case !indented:
 			above = key
 			section[key] = value

@@ -56,6 +56,7 @@ type recent struct {
 	progress time.Time // when progress was told
 	done     int64
 	total    int64
+	pace     pace
 }
 
 // New returns a console that writes to w.
@@ -140,6 +141,7 @@ func (c *Console) Progress(t *plan.Task, done, total int64) {
 		return
 	}
 	r.done, r.total = done, total
+	r.pace.add(now, done)
 	if r.progress.IsZero() {
 		r.progress = r.started
 	}
@@ -147,10 +149,22 @@ func (c *Console) Progress(t *plan.Task, done, total int64) {
 	if tell {
 		r.progress = now
 	}
+	rate := r.pace.rate
 	c.mu.Unlock()
-	if tell {
-		c.log.Info("progress", "task", t.ID, "done", done, "total", total)
+	if !tell {
+		return
 	}
+	attributes := []any{"task", t.ID, "done", done}
+	if total > 0 {
+		attributes = append(attributes, "total", total)
+	}
+	if rate > 0 {
+		attributes = append(attributes, "rate", int64(rate))
+		if left, ok := timeLeft(done, total, rate); ok {
+			attributes = append(attributes, "left", left.Seconds())
+		}
+	}
+	c.log.Info("progress", attributes...)
 }
 
 // End implements run.Observer.
@@ -190,7 +204,7 @@ func (c *Console) running() []string {
 	for t, r := range c.recent {
 		line := fmt.Sprintf("  %-24s %6.1fs", t.ID, time.Since(r.started).Seconds())
 		if r.done > 0 || r.total > 0 {
-			line += "  " + amount(r.done, r.total)
+			line += "  " + amount(r.done, r.total) + r.pace.String(r.done, r.total)
 		}
 		if r.err != "" {
 			line += fmt.Sprintf("  attempt %d: %s", r.attempts+1, r.err)

@@ -117,8 +117,16 @@ func RetryAfter(err error, after time.Duration) error {
 // AfterOf returns the longest time in err's tree that the other side asks to wait, 0 if it does not ask.
 func AfterOf(err error) time.Duration {
 	var longest time.Duration
-	for e, ok := errors.AsType[*Error](err); ok; e, ok = errors.AsType[*Error](e.Err) {
-		longest = max(longest, e.After)
+	if e, ok := err.(*Error); ok {
+		longest = e.After
+	}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		longest = max(longest, AfterOf(w.Unwrap()))
+	case interface{ Unwrap() []error }:
+		for _, sub := range w.Unwrap() {
+			longest = max(longest, AfterOf(sub))
+		}
 	}
 	return longest
 }

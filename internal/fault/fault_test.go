@@ -11,6 +11,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
 )
@@ -93,5 +94,45 @@ func TestHintIsTheOutermostOne(t *testing.T) {
 	}
 	if fault.Hint(nil, "x") != nil || fault.As(fault.Data, nil) != nil || fault.Output(nil) != nil || fault.Exit(1, nil) != nil {
 		t.Error("nil did not stay nil")
+	}
+}
+
+func TestAfterIsTheLongestOfTheTree(t *testing.T) {
+	busy := fault.New(fault.Temporary, "503")
+	short, long := fault.RetryAfter(busy, time.Second), fault.RetryAfter(fault.New(fault.Temporary, "429"), time.Minute)
+	for _, test := range []struct {
+		name string
+		err  error
+		want time.Duration
+	}{
+		{"none", nil, 0},
+		{"not said", busy, 0},
+		{"nobody classified it", errors.New("x"), 0},
+		{"said", short, time.Second},
+		{"wrapped", fmt.Errorf("fetch: %w", short), time.Second},
+		{"with a hint", fault.Hint(short, "wait"), time.Second},
+		{"marked anew", fault.As(fault.IO, short), time.Second},
+		{"said twice", fault.RetryAfter(long, time.Second), time.Minute},
+		{"of two", errors.Join(short, fmt.Errorf("and: %w", long)), time.Minute},
+		{"of two, none of which says it first", errors.Join(errors.New("x"), busy, long), time.Minute},
+		{"below zero", fault.RetryAfter(busy, -time.Second), 0},
+	} {
+		if got := fault.AfterOf(test.err); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+func TestRetryAfterKeepsTheRest(t *testing.T) {
+	if fault.RetryAfter(nil, time.Second) != nil {
+		t.Error("nil is an error now")
+	}
+	err := fault.Exit(99, fault.Hint(fault.New(fault.Temporary, "503"), "wait"))
+	after := fault.RetryAfter(err, time.Second)
+	if fault.KindOf(after) != fault.Temporary || fault.HintOf(after) != "wait" || fault.ExitCode(after) != 99 || after.Error() != "503" || !errors.Is(after, err) {
+		t.Errorf("got %v, %v, %q, %d", after, fault.KindOf(after), fault.HintOf(after), fault.ExitCode(after))
+	}
+	if fault.RetryAfter(err, 0) != err {
+		t.Error("nothing said is another error")
 	}
 }

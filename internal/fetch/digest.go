@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/transfer"
 )
 
@@ -48,8 +50,12 @@ func parseDigest(text string) ([]byte, bool) {
 	return digest, err == nil && len(digest) == sha256.Size
 }
 
-// maxManifest bounds a manifest, in bytes: some hundred thousand names.
-const maxManifest = 16 << 20
+const (
+	// maxManifest bounds a manifest, in bytes: some hundred thousand names.
+	maxManifest = 16 << 20
+	// patience is how long a server may take to send it.
+	patience = time.Minute
+)
 
 // digests are those of a manifest, by name; nil when it has not been read.
 type digests map[string][sha256.Size]byte
@@ -60,10 +66,13 @@ func (f *Fetching) digestOf(ctx context.Context, name string) ([]byte, error) {
 	if err := f.readManifest(ctx); err != nil {
 		return nil, err
 	}
-	for _, known := range []string{name, path.Base(name), ""} {
+	for _, known := range []string{name, path.Base(name)} {
 		if digest, ok := f.digests[known]; ok {
 			return digest[:], nil
 		}
+	}
+	if digest, ok := f.digests[""]; ok && len(f.digests) == 1 {
+		return digest[:], nil
 	}
 	return nil, fault.Hint(fault.New(fault.Data, "%s has no digest of %s", f.sha256File, name),
 		"its names are relative to the prefix, or are the objects' own; leave out what has none with --exclude")
@@ -96,12 +105,11 @@ func (f *Fetching) manifest(ctx context.Context) ([]byte, error) {
 		defer file.Close()
 		return limited(file, f.sha256File)
 	}
-	object, err := f.OpenManifest(ctx)
-	if err != nil {
-		return nil, err
-	}
+	object := f.ManifestObject
 	var text []byte
-	err = f.Env.Retry(ctx, "manifest", func(ctx context.Context) error {
+	err := f.Env.Retry(ctx, "manifest", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		answer, err := object.Get(ctx, transfer.Range{}, "")
 		if err != nil {
 			return fmt.Errorf("fetch %s: %w", object, err)
@@ -117,7 +125,7 @@ func (f *Fetching) manifest(ctx context.Context) ([]byte, error) {
 func limited(r io.Reader, name string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, httpx.Garbled(cause(err)))
 	}
 	if len(text) > maxManifest {
 		return nil, fault.New(fault.Data, "read %s: it is over %d bytes", name, maxManifest)
@@ -162,23 +170,23 @@ func parseManifest(text []byte) (digests, error) {
 	return all, nil
 }
 
-// parseLine reads one line of a manifest. A backslash before the digest says that the name has escapes.
+// parseLine reads one line of a manifest. A backslash at its beginning says that the name has escapes.
 func parseLine(line string) (name string, digest [sha256.Size]byte, ok bool) {
+	line, escaped := strings.CutPrefix(line, `\`)
+	hex, name, named := strings.Cut(line, " ")
 	if tagged, isTagged := strings.CutPrefix(line, "SHA256 ("); isTagged {
 		end := strings.LastIndex(tagged, ") = ")
 		if end < 0 {
 			return "", digest, false
 		}
-		name, line = tagged[:end], tagged[end+len(") = "):]
-	} else {
-		escaped := strings.HasPrefix(line, `\`)
-		hex, rest, _ := strings.Cut(strings.TrimPrefix(line, `\`), " ")
-		name, line = strings.TrimPrefix(strings.TrimPrefix(rest, " "), "*"), hex
-		if escaped {
-			name = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r").Replace(name)
-		}
+		name, hex = tagged[:end], tagged[end+len(") = "):]
+	} else if named && strings.IndexAny(name, " *") == 0 {
+		name = name[1:] // a mark: text or binary
 	}
-	parsed, ok := parseDigest(line)
+	if escaped {
+		name = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r").Replace(name)
+	}
+	parsed, ok := parseDigest(hex)
 	copy(digest[:], parsed)
 	return strings.TrimPrefix(name, "./"), digest, ok
 }

@@ -9,6 +9,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"path/filepath"
@@ -36,6 +37,9 @@ var Policy = step.Policy{Retries: 10, Backoff: 200 * time.Millisecond, MaxBackof
 // Object is a remote object.
 type Object interface {
 	transfer.Source
+	// Identity is what receipts call the object. It differs for any two objects, where String may leave out what tells them
+	// apart, and has no secret either.
+	Identity() string
 	// Unchanged reports whether the object's version is still that one. It asks the server.
 	Unchanged(ctx context.Context, version string) (bool, error)
 }
@@ -48,6 +52,7 @@ type Options struct {
 	sha256File  string
 	writeSHA256 bool
 	extract     extraction
+	limits      archive.Limits
 	strip       int
 	include     []string
 	exclude     []string
@@ -76,9 +81,10 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.writeSHA256, "write-sha256", false, "write the digest too, as sha256sum would: to DEST.sha256, or to SHA256SUMS in the folder")
 	flags.Var(&o.extract, "extract", "unpack the object into the folder DEST: auto, tar, tar.gz, tar.zst, tar.bz2, zip")
 	flags.Lookup("extract").NoOptDefVal = string(archive.Auto)
+	flags.Var(&o.limits, archive.LimitsOption, "what an archive may unpack to, such as bytes=20Gi,entries=2000000,ratio=1000")
 	flags.IntVar(&o.strip, "strip-components", 0, "leading folders to leave out of the names in an archive")
-	flags.StringSliceVar(&o.include, "include", nil, "take only what matches one of these patterns")
-	flags.StringSliceVar(&o.exclude, "exclude", nil, "leave out what matches one of these patterns")
+	flags.StringArrayVar(&o.include, "include", nil, "take only what matches this pattern; repeats")
+	flags.StringArrayVar(&o.exclude, "exclude", nil, "leave out what matches this pattern; repeats")
 	flags.Var(&o.mode, "mode", "mode of the files, in octal; of the folder itself with --extract")
 	flags.Var(&o.owner, "owner", "numeric owner of all that is written, UID:GID, UID or :GID")
 	flags.BoolVar(&o.force, "force", false, "replace a folder that slipway did not make, with --extract")
@@ -88,32 +94,29 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 // Effects checks the options against each other and returns what is written. Many says that the URL names many objects.
 func (o *Options) Effects(many bool) ([]step.Effect, error) {
 	var faults []error
-	wrong := func(format string, args ...any) { faults = append(faults, fault.New(fault.Usage, format, args...)) }
 	var err error
 	if o.filter, err = glob.New(o.include, o.exclude); err != nil {
 		faults = append(faults, err)
 	}
 	extracts := o.extract.format != archive.None
-	switch {
-	case many && extracts:
-		wrong("--extract is for one archive, and the URL names a prefix")
-	case many && o.sha256 != nil:
-		wrong("--sha256 is of one object, and the URL names a prefix: give --sha256-file")
-	case !many && !extracts && !o.filter.All():
-		wrong("--include and --exclude choose among the objects below a prefix or the files of an archive, and there is but one object")
-	case o.strip != 0 && !extracts:
-		wrong("--strip-components is for --extract")
-	case o.strip < 0:
-		wrong("--strip-components %d is below 0", o.strip)
-	case o.force && !extracts:
-		wrong("--force is for --extract")
-	case o.writeSHA256 && extracts:
-		wrong("--write-sha256 writes beside a file, and --extract leaves none")
-	case o.sha256 != nil && o.sha256File != "":
-		wrong("--sha256 and --sha256-file both say what the digest is")
-	}
-	if o.connections < 1 || o.connections > maxConnections {
-		wrong("--connections %d is not between 1 and %d", o.connections, maxConnections)
+	for _, rule := range []struct {
+		broken bool
+		told   string
+	}{
+		{many && extracts, "--extract is for one archive, and the URL names a prefix"},
+		{many && o.sha256 != nil, "--sha256 is of one object, and the URL names a prefix: give --sha256-file"},
+		{o.sha256 != nil && o.sha256File != "", "--sha256 and --sha256-file both say what the digest is"},
+		{!many && extracts && o.writeSHA256, "--write-sha256 writes beside a file, and --extract leaves none"},
+		{!many && !extracts && !o.filter.All(), "--include and --exclude choose among the objects below a prefix or the files of an archive, and there is but one object"},
+		{!extracts && o.strip != 0, "--strip-components is for --extract"},
+		{!extracts && o.limits != (archive.Limits{}), "--" + archive.LimitsOption + " is for --extract"},
+		{!extracts && o.force, "--force is for --extract"},
+		{extracts && o.strip < 0, fmt.Sprintf("--strip-components %d is below 0", o.strip)},
+		{o.connections < 1 || o.connections > maxConnections, fmt.Sprintf("--connections %d is not between 1 and %d", o.connections, maxConnections)},
+	} {
+		if rule.broken {
+			faults = append(faults, fault.New(fault.Usage, "%s", rule.told))
+		}
 	}
 	written, err := o.written(many || extracts)
 	if err != nil {
@@ -162,8 +165,8 @@ func (o *Options) Connections() int { return o.connections }
 type Fetching struct {
 	*Options
 	Env *step.Env
-	// OpenManifest opens the manifest at a URL (see Manifest), for a step whose servers have one.
-	OpenManifest func(ctx context.Context) (Object, error)
+	// ManifestObject is the manifest at a URL (see Manifest), if there is one.
+	ManifestObject Object
 
 	reading sync.Mutex
 	digests digests
@@ -223,6 +226,7 @@ func (f *Fetching) tell(o outcome) {
 	output("verified", strconv.FormatBool(o.proven))
 	output("requests", strconv.FormatInt(o.Requests, 10))
 	output("connections", strconv.Itoa(o.Most))
+	output("rate", strconv.FormatInt(o.Rate(), 10)) // bytes a second
 	if o.Continued > 0 {
 		output("continued", strconv.FormatInt(o.Continued, 10))
 	}

@@ -30,9 +30,9 @@ beside the folder while it is unpacked, so the volume needs room for both.
 // Runs is what it says of second runs, exit codes and privileges.
 const Runs = `**A second run** fetches nothing if everything is there. If the digest is known that takes no request: a receipt beside DEST
 (.slipway-….receipt) tells that the file was not touched since it was verified, and without one the file is read. If no digest is known, one
-request asks whether the object is still the same. Mode and owner are mended.
+request asks whether the object is still the same. Mode and owner of files are mended; for other ones a folder is unpacked anew.
 
-**Exit codes**: 65 if the object is not what its digest says, or the archive is broken or hostile; 66 if there is no such object;
+**Exit codes**: 65 if the object is not what its digest says, or the archive is broken or hostile; 66 if there is no such object, or none below the prefix;
 69, 74 and 75 if the server is not there, breaks off or asks for patience, after 10 retries of one part that brought nothing; 73 if DEST cannot be
 written: no room, read-only, a folder that slipway did not make; 77 if access is denied; 78 if DEST is a symbolic link.
 

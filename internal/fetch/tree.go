@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path"
@@ -19,6 +18,7 @@ import (
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/intree"
+	"github.com/slipway-init/slipway/internal/sibling"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/transfer"
 )
@@ -34,10 +34,10 @@ type Entry struct {
 // window is how many objects may be under way or done before the first of them, whose line in the manifest comes first.
 const window = 512
 
-// Tree fetches many objects into a tree of files below the folder Dest, each of which appears whole. Small ones are fetched
-// side by side, large ones one after the other by several connections each; the manifest, if one is to be written, has
-// them in the order of entries. A file whose digest is right is left as it is, and so is one of which no digest is known
-// if it has the object's size and date. A prefix without any object that is wanted is NoInput: nobody means that.
+// Tree fetches many objects, those below prefix, into a tree of files below the folder Dest, each of which appears whole.
+// None at all is NoInput. Small ones are fetched side by side, large ones one after the other by several connections each;
+// the manifest, if one is to be written, has them in the order of entries. A file whose digest is right is left as it is, and so is one of which no digest is known
+// if it has the object's size and date.
 func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[Entry, error]) error {
 	root, err := f.openTree()
 	if err != nil {
@@ -45,7 +45,11 @@ func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[En
 	}
 	defer root.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	t := &tree{Fetching: f, root: root, work: make(chan *leaf), order: make(chan *leaf, window)}
+	t := &tree{
+		Fetching: f, prefix: prefix, root: root, work: make(chan *leaf), order: make(chan *leaf, window),
+		littered: make(map[string]bool), options: f.transferred(),
+	}
+	t.litter(".") // before the manifest is begun
 	group.Go(func() error { return t.list(ctx, entries) })
 	for range f.connections {
 		group.Go(func() error { return t.fetchAll(ctx) })
@@ -53,9 +57,6 @@ func (f *Fetching) Tree(ctx context.Context, prefix string, entries iter.Seq2[En
 	group.Go(func() error { return t.collect(ctx) })
 	if err := group.Wait(); err != nil {
 		return err
-	}
-	if t.objects.Load() == 0 {
-		return fault.Hint(fault.New(fault.NoInput, "%s has no object that is wanted", prefix), "is the prefix right, and do --include and --exclude leave anything?")
 	}
 	if err := syncTree(root); err != nil {
 		return fault.Output(fmt.Errorf("sync %s: %w", f.Dest, err))
@@ -70,11 +71,12 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	dir := f.Env.Path(dest)
 	root, err := os.OpenRoot(dir)
 	if missing(err) {
-		if err = os.Mkdir(dir, 0o755); err == nil {
-			err = f.own(dir)
-		}
-		if err == nil {
-			root, err = os.OpenRoot(dir)
+		var parent *os.Root
+		if parent, err = os.OpenRoot(filepath.Dir(dir)); err == nil {
+			defer parent.Close()
+			if err = f.makeFolder(parent, filepath.Base(dir)); err == nil {
+				root, err = os.OpenRoot(dir)
+			}
 		}
 	}
 	if err != nil {
@@ -83,22 +85,46 @@ func (f *Fetching) openTree() (*os.Root, error) {
 	return root, nil
 }
 
-// own gives a new folder its owner.
-func (f *Fetching) own(dir string) error {
-	if !f.owner.Given() {
-		return nil
+// folderMode is that of new folders, whatever the umask is. What they inherit, such as a volume's set-group-ID, they keep.
+const folderMode = 0o755
+
+// makeFolder makes a folder and gives it its mode and owner. All of it goes through the open parent, where nobody who may
+// write to the volume can lead it elsewhere.
+func (f *Fetching) makeFolder(parent *os.Root, name string) error {
+	if err := parent.Mkdir(name, folderMode); err != nil {
+		return err
 	}
-	uid, gid := f.owner.IDs()
-	return f.Env.Chown(dir, uid, gid)
+	if f.owner.Given() {
+		dir, err := parent.Open(".")
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		uid, gid := f.owner.IDs()
+		if err := f.Env.ChownAt(int(dir.Fd()), name, uid, gid); err != nil {
+			return err
+		}
+	}
+	info, err := parent.Lstat(name)
+	if err != nil || info.Mode().Perm() == folderMode {
+		return err
+	}
+	return parent.Chmod(name, info.Mode()|folderMode)
 }
 
 // tree is the fetch of many objects.
 type tree struct {
 	*Fetching
-	root  *os.Root
-	work  chan *leaf
-	order chan *leaf
-	large sync.Mutex // held for an object that takes all connections
+	prefix string
+	root   *os.Root
+	work   chan *leaf
+	order  chan *leaf
+	large  sync.Mutex // held for an object that takes all connections
+
+	looking  sync.Mutex
+	littered map[string]bool // folders, by whether a killed run has left something there
+
+	options transfer.Options
 
 	objects, skipped, unproven, bytes, fetched atomic.Int64
 }
@@ -110,10 +136,10 @@ type leaf struct {
 	done   chan struct{}
 }
 
-// list sends what is to be fetched to those who do it, and to who writes the manifest.
+// list sends what is to be fetched to those who do it, and to who writes the manifest, which ends only if all was listed.
 func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error {
 	defer close(t.work)
-	defer close(t.order)
+	none := true
 	for e, err := range entries {
 		if err != nil {
 			return err
@@ -128,18 +154,24 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Object, err)
 		}
-		if !t.filter.Match(name) {
-			continue
+		if !t.filter.Match(name) || t.writeSHA256 && name == manifestName {
+			continue // the manifest that is written would take the other's place
 		}
+		none = false
 		l := &leaf{Entry: e, done: make(chan struct{})}
 		for _, queue := range []chan *leaf{t.order, t.work} {
 			select {
 			case queue <- l:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				return ctx.Err()
 			}
 		}
 	}
+	if none {
+		return fault.Hint(fault.New(fault.NoInput, "%s: there is no object below it, or none that is chosen", t.prefix),
+			"is the prefix right, and do --include and --exclude leave something?")
+	}
+	close(t.order)
 	return nil
 }
 
@@ -147,7 +179,7 @@ func (t *tree) list(ctx context.Context, entries iter.Seq2[Entry, error]) error 
 func (t *tree) fetchAll(ctx context.Context) error {
 	for l := range t.work {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := t.fetch(ctx, l); err != nil {
 			return err
@@ -169,10 +201,12 @@ func (t *tree) fetch(ctx context.Context, l *leaf) error {
 		}
 	}
 	attributes := t.attributes()
-	attributes.Root, attributes.Modified, attributes.Unsynced, attributes.Unswept = t.root, l.Modified, true, true
+	attributes.Root, attributes.Modified, attributes.Unsynced, attributes.Unswept = t.root, l.Modified, true, !t.litter(path.Dir(l.Name))
 	there, err := t.has(ctx, l, want, attributes)
-	if there || err != nil {
+	if there {
 		t.skipped.Add(1)
+	}
+	if there || err != nil {
 		return err
 	}
 	if err := t.makeFolders(path.Dir(l.Name)); err != nil {
@@ -192,7 +226,7 @@ func (t *tree) fetch(ctx context.Context, l *leaf) error {
 
 // transfer brings one object to its place.
 func (t *tree) transfer(ctx context.Context, l *leaf, want []byte, a atomicfile.Attributes) (transfer.Result, error) {
-	o := t.transferred()
+	o := t.options
 	o.SHA256, o.Progress = want, nil
 	open := transfer.Open
 	if l.Size <= transfer.Small {
@@ -223,7 +257,7 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 		return false, nil
 	}
 	if want != nil || t.writeSHA256 {
-		got, err := t.hash(ctx, l.Name)
+		got, err := t.hash(ctx, l)
 		if err != nil || want != nil && string(got) != string(want) {
 			return false, err
 		}
@@ -234,14 +268,31 @@ func (t *tree) has(ctx context.Context, l *leaf, want []byte, a atomicfile.Attri
 }
 
 // hash returns the SHA-256 of a file that is there.
-func (t *tree) hash(ctx context.Context, name string) ([]byte, error) {
-	file, err := t.root.Open(name)
+func (t *tree) hash(ctx context.Context, l *leaf) ([]byte, error) {
+	file, err := t.root.Open(l.Name)
 	if err != nil {
 		return nil, nil // it cannot be read: perhaps it can be replaced
 	}
 	defer file.Close()
-	_, digest, err := hash(ctx, file, name)
+	_, digest, err := hash(ctx, file, l.Size, l.Name)
 	return digest, err
+}
+
+// litter reports whether a killed run has left something in a folder. It looks once, before this run writes there: to look
+// again for each file would take longer than to write it.
+func (t *tree) litter(name string) bool {
+	t.looking.Lock()
+	defer t.looking.Unlock()
+	littered, known := t.littered[name]
+	if known {
+		return littered
+	}
+	if dir, err := t.root.OpenRoot(name); err == nil {
+		littered = sibling.Any(dir)
+		_ = dir.Close()
+	}
+	t.littered[name] = littered
+	return littered
 }
 
 // makeFolders makes the folders of a file, as far as they are not there.
@@ -255,14 +306,15 @@ func (t *tree) makeFolders(name string) error {
 	if err := t.makeFolders(path.Dir(name)); err != nil {
 		return err
 	}
-	err := t.root.Mkdir(name, 0o755)
+	parent, err := t.root.OpenRoot(path.Dir(name))
+	if err == nil {
+		defer parent.Close()
+		err = t.makeFolder(parent, path.Base(name))
+	}
 	if os.IsExist(err) {
 		if info, err := t.root.Lstat(name); err == nil && info.IsDir() {
 			return nil
 		}
-	}
-	if err == nil {
-		err = t.own(filepath.Join(t.root.Name(), name))
 	}
 	if err != nil {
 		return fault.Output(fmt.Errorf("make the folder %s: %w", path.Join(t.Dest, name), cause(err)))
@@ -270,42 +322,35 @@ func (t *tree) makeFolders(name string) error {
 	return nil
 }
 
-// manifestName is that of the manifest in the folder.
-const manifestName = "SHA256SUMS"
-
 // collect waits for the objects in their order, and writes the manifest.
 func (t *tree) collect(ctx context.Context) error {
 	write := func(*leaf) error { return nil }
 	finish := func() error { return nil }
 	if t.writeSHA256 {
-		manifest, err := atomicfile.Create(t.Env, manifestName, atomicfile.Attributes{Mode: t.mode, Owner: t.owner, Root: t.root, Unsynced: true})
-		if err != nil {
-			return err
-		}
-		defer manifest.Abort()
-		write = func(l *leaf) error {
-			if l.Name == manifestName {
-				return nil // it would have to tell of itself
-			}
-			_, err := io.WriteString(manifest, manifestLine(l.sha256, l.Name))
-			return err
-		}
-		finish = manifest.Commit
+		m := t.openManifest()
+		defer m.close()
+		write = func(l *leaf) error { return m.write(manifestLine(l.sha256, l.Name)) }
+		finish = m.commit
 	}
-	for l := range t.order {
+	for {
+		var l *leaf
+		select {
+		case l = <-t.order:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if l == nil {
+			return finish()
+		}
 		select {
 		case <-l.done:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if err := write(l); err != nil {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return finish()
 }
 
 // tellTree gives the outputs of many objects.

@@ -10,6 +10,7 @@ import (
 	"github.com/slipway-init/slipway/internal/archive"
 	"github.com/slipway-init/slipway/internal/atomicdir"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/receipt"
 	"github.com/slipway-init/slipway/internal/transfer"
 )
 
@@ -68,11 +69,20 @@ func (f *Fetching) unpack(ctx context.Context, object Object, dest string, want 
 	if u.format == archive.ZipFile {
 		// Only its end says what is in it.
 		if u.totals, err = archive.Zip(ctx, u.dir.Root(), packed, result.Size, u.options()); err != nil {
-			return fmt.Errorf("unpack %s: %w", object, err)
+			return fmt.Errorf("fetch %s: unpack: %w", object, err)
 		}
 	}
-	fetched := outcome{bytes: result.Size, sha256: result.SHA256, version: result.Version, proven: result.Proven, Result: result}
-	if err := u.dir.Commit(ctx, f.receipt(object, path, fetched)); err != nil {
+	fetched := outcomeOf(result)
+	if before, same := f.holds(ctx, object, path, result.SHA256); same {
+		before.Facts = f.receipt(object, fetched).Facts
+		if err := receipt.Keep(ctx, f.Env, path, before); err != nil {
+			return err
+		}
+		fetched.skipped = sameAsBefore
+		f.tell(fetched)
+		return nil
+	}
+	if err := u.dir.Commit(ctx, f.receipt(object, fetched)); err != nil {
 		return err
 	}
 	f.tell(fetched)
@@ -92,7 +102,7 @@ type unpacking struct {
 
 func (u *unpacking) options() archive.Options {
 	f := u.fetching
-	return archive.Options{Format: u.format, Strip: f.strip, Filter: f.filter}
+	return archive.Options{Format: u.format, Strip: f.strip, Filter: f.filter, Limits: f.limits}
 }
 
 // begin makes a new directory and starts to unpack into it.

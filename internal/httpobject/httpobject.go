@@ -3,12 +3,11 @@ package httpobject
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +26,15 @@ type Object struct {
 // String returns the URL without password and query.
 func (o *Object) String() string { return httpx.Redact(o.URL) }
 
+// Identity returns the URL as String does, with a few digits of a digest of the query if there is one: enough to tell two from
+// each other, and too few to tell what it is.
+func (o *Object) Identity() string {
+	if o.URL.RawQuery == "" {
+		return o.String()
+	}
+	return fmt.Sprintf("%s %.4x", o, sha256.Sum256([]byte(o.URL.RawQuery)))
+}
+
 // Get implements transfer.Source. A version is what If-Range takes: a strong ETag, or a date that is old enough to be one.
 // The server's refusals are NoInput (404, 410), Permission (401, 403, 407), Temporary (429, 5xx) and Data.
 func (o *Object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
@@ -38,6 +46,7 @@ func (o *Object) Get(ctx context.Context, r transfer.Range, version string) (*tr
 	if request.Header == nil {
 		request.Header = make(http.Header)
 	}
+	request.Host = request.Header.Get("Host") // which package http takes from there alone; "" is that of the URL
 	// The bytes that are wanted are those that the server has. Some servers tell the encoding of a file that is stored so,
 	// such as x.tar.gz; it stays as it is.
 	request.Header.Set("Accept-Encoding", "identity")
@@ -86,19 +95,10 @@ func Tune(t *http.Transport, connections int) {
 
 // told returns err without the URL before it, which the caller names.
 func told(err error) error {
-	e, ok := errors.AsType[*url.Error](err)
-	if !ok {
-		return err
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
 	}
-	if _, marked := errors.AsType[*fault.Error](e.Err); marked {
-		return e.Err
-	}
-	if e.Timeout() {
-		if _, ok := errors.AsType[*net.OpError](e.Err); !ok {
-			return fault.As(fault.Unavailable, e.Err)
-		}
-	}
-	return e.Err
+	return httpx.Garbled(err)
 }
 
 // answer reads the header of a response.
@@ -110,9 +110,13 @@ func (o *Object) answer(response *http.Response, r transfer.Range, version strin
 			return nil, transfer.ErrChanged // which is how a server answers If-Range of another version
 		}
 	case http.StatusPartialContent:
-		first, last, size, err := contentRange(response.Header.Get("Content-Range"))
-		if err != nil {
-			return nil, err
+		text := response.Header.Get("Content-Range")
+		first, last, size, ok := httpx.ContentRange(text)
+		switch {
+		case !ok:
+			return nil, fault.New(fault.Data, "the server's Content-Range %q is none", text)
+		case r.Length == 0:
+			return nil, fault.New(fault.Data, "the whole object was asked for, and the server answered with bytes %d to %d", first, last)
 		}
 		if answer.Length != transfer.Unknown && answer.Length != last-first+1 {
 			return nil, fault.New(fault.Data, "the server's Content-Range is of %d bytes, and its Content-Length %d", last-first+1, answer.Length)
@@ -140,28 +144,6 @@ func (o *Object) empty(response *http.Response, r transfer.Range, answer *transf
 	return nil, fault.New(fault.Data, "the server refuses bytes from 0 on and says that the object has %q", size)
 }
 
-// contentRange reads "bytes FIRST-LAST/SIZE"; a size of "*" is Unknown.
-func contentRange(text string) (first, last, size int64, err error) {
-	wrong := fault.New(fault.Data, "the server's Content-Range %q is none", text)
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	span, total, slash := strings.Cut(rest, "/")
-	from, to, dash := strings.Cut(span, "-")
-	if !ok || !slash || !dash {
-		return 0, 0, 0, wrong
-	}
-	var errs [3]error
-	first, errs[0] = strconv.ParseInt(from, 10, 64)
-	last, errs[1] = strconv.ParseInt(to, 10, 64)
-	size = transfer.Unknown
-	if total != "*" {
-		size, errs[2] = strconv.ParseInt(total, 10, 64)
-	}
-	if errors.Join(errs[:]...) != nil || first < 0 || last < first || size != transfer.Unknown && last >= size {
-		return 0, 0, 0, wrong
-	}
-	return first, last, size, nil
-}
-
 // validator returns what If-Range may name: RFC 9110, section 13.1.5. A date is strong enough if the object is older than a
 // minute by the server's own clock: section 8.8.2.2.
 func validator(header http.Header) string {
@@ -182,37 +164,12 @@ func validator(header http.Header) string {
 // refusal is the fault of a status that is no answer.
 func refusal(response *http.Response) error {
 	status := response.StatusCode
-	err := fault.New(kind(status), "the server answered %d %s", status, http.StatusText(status))
+	err := fault.New(httpx.StatusKind(status), "the server answered %s", strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status))))
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return fault.Hint(err, "give --username and --password-file, or a header such as --header Authorization=file:/var/run/secrets/token")
+		return fault.Hint(err, "give --username and --password-file, or a header such as --header-from 'Authorization=Bearer file:/var/run/secrets/token'")
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return fault.Hint(err, "is the path of the URL right?")
 	}
-	return fault.RetryAfter(err, retryAfter(response.Header))
-}
-
-// kind returns the kind of a status.
-func kind(status int) fault.Kind {
-	switch {
-	case status == http.StatusNotFound, status == http.StatusGone:
-		return fault.NoInput
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
-		return fault.Permission
-	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status >= 500:
-		return fault.Temporary
-	}
-	return fault.Data
-}
-
-// retryAfter reads the header of that name, in seconds or as a date: RFC 9110, section 10.2.3.
-func retryAfter(header http.Header) time.Duration {
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return time.Until(at)
-	}
-	return 0
+	return fault.RetryAfter(err, httpx.RetryAfter(response.Header.Get("Retry-After")))
 }

@@ -66,7 +66,7 @@ func Link(name, target string) error {
 	case len(target) > MaxPath:
 		return fault.New(fault.Data, "its target is longer than %d bytes", MaxPath)
 	case strings.HasPrefix(target, "/"):
-		return fault.New(fault.Data, "its target %q is an absolute path, out of the tree", target)
+		return fault.New(fault.Data, "its target %.200q is an absolute path, out of the tree", target)
 	}
 	depth := strings.Count(name, "/")
 	down := false
@@ -75,10 +75,10 @@ func Link(name, target string) error {
 		case "", ".":
 		case "..":
 			if down {
-				return fault.New(fault.Data, `its target %q has ".." after a name, which may lead out of the tree`, target)
+				return fault.New(fault.Data, `its target %.200q has ".." after a name, which may lead out of the tree`, target)
 			}
 			if depth--; depth < 0 {
-				return fault.New(fault.Data, "its target %q is out of the tree", target)
+				return fault.New(fault.Data, "its target %.200q is out of the tree", target)
 			}
 		default:
 			down = true

@@ -92,11 +92,11 @@ func Read(path string) (Receipt, bool) {
 	if err != nil || len(content) > most {
 		return Receipt{}, false
 	}
-	return parse(content)
+	return Parse(content)
 }
 
-// parse reads a receipt's file.
-func parse(content []byte) (Receipt, bool) {
+// Parse reads the content of a receipt. It reports false for what is none.
+func Parse(content []byte) (Receipt, bool) {
 	var read file
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()

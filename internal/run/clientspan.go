@@ -24,10 +24,14 @@ import (
 // failed ones that were under way when the bound was reached.
 const maxFailedClientSpans = 16
 
+// maxClientSpans bounds how many client spans one task keeps in all: a large object takes a request for every few MiB, and
+// the first of them tell what there is to tell. The task's span says how many there were besides.
+const maxClientSpans = 256
+
 // tracedDial wraps dial in a client span.
 func (l *life) tracedDial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if !l.span.IsRecording() || ctx.Value(doomed{}) != nil {
+		if !l.span.IsRecording() || ctx.Value(doomed{}) != nil || !l.span.room() {
 			return dial(ctx, network, addr)
 		}
 		spared := l.spared()
@@ -104,6 +108,7 @@ func (l *life) endClientSpan(span trace.Span, failed, spared bool) {
 		l.span.failed.Add(1)
 	}
 	if failed && !spared {
+		l.span.begun.Add(-1)
 		return
 	}
 	span.End()
@@ -118,7 +123,7 @@ type tracedTransport struct {
 
 // RoundTrip implements http.RoundTripper. The span ends with the response's header; the body is the task's time.
 func (t *tracedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if !t.life.span.IsRecording() {
+	if !t.life.span.IsRecording() || !t.life.span.room() {
 		if !trace.SpanContextFromContext(request.Context()).IsValid() {
 			return t.base.RoundTrip(request)
 		}

@@ -286,6 +286,60 @@ func TestBackoffDoublesWithJitterUpToItsBound(t *testing.T) {
 	})
 }
 
+func TestTheOtherSideIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		after       time.Duration
+		backoff     time.Duration
+		least, most time.Duration
+	}{
+		{"longer than the policy's delay", time.Minute, time.Second, time.Minute, time.Minute},
+		{"shorter than it", time.Second, 8 * time.Second, 8 * time.Second, 10 * time.Second},
+		{"beyond the policy's longest delay", time.Minute, 4 * time.Second, time.Minute, time.Minute},
+		{"absurdly long", 100 * time.Hour, time.Second, 5 * time.Minute, 5 * time.Minute},
+		{"nothing", 0, time.Second, time.Second, 1250 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var times []time.Time
+				busy := fmt.Errorf("fetch x: %w", fault.RetryAfter(fault.New(fault.Temporary, "503"), test.after))
+				for _, parts := range []bool{false, true} {
+					times = nil
+					attempt := func(context.Context) error {
+						if times = append(times, time.Now()); len(times) > 1 {
+							return nil
+						}
+						return busy
+					}
+					x := task("x", step.Policy{Retries: 1, Backoff: test.backoff, MaxBackoff: 10 * time.Second, Parts: parts}, func(ctx context.Context, env *step.Env) error {
+						if parts {
+							return env.Retry(ctx, "part", attempt)
+						}
+						return attempt(ctx)
+					})
+					if result := (&run.Runner{}).Run(t.Context(), &plan.Plan{Root: plan.Sequence{x}}); result.Err != nil {
+						t.Fatal(result.Err)
+					}
+					if got := times[1].Sub(times[0]); got < test.least || got > test.most {
+						t.Errorf("parts %v: got %s, want %s to %s", parts, got, test.least, test.most)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWaitingForTheOtherSideEndsWithTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		x := task("x", step.Policy{Timeout: 3 * time.Second, Retries: 9}, always(fault.RetryAfter(fault.New(fault.Temporary, "503"), time.Minute)))
+		result := (&run.Runner{}).Run(t.Context(), &plan.Plan{Root: plan.Sequence{x}})
+		if took := time.Since(began); took != 3*time.Second || !strings.Contains(fmt.Sprint(result.Err), "503") {
+			t.Errorf("got %v after %s, want the 503 after 3s", result.Err, took)
+		}
+	})
+}
+
 func TestAbsurdBackoffIsNoBusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := task("x", step.Policy{Timeout: time.Hour, Retries: step.Forever, Backoff: 1<<63 - 1}, always(fault.New(fault.Temporary, "503")))

@@ -17,7 +17,11 @@ import (
 type taskSpan struct {
 	trace.Span
 	failed *atomic.Int64 // client spans below it that failed
+	begun  *atomic.Int64 // client spans below it
 }
+
+// room reports whether there may be one more client span below it.
+func (s taskSpan) room() bool { return s.begun.Add(1) <= maxClientSpans }
 
 func (e *execution) tracer() trace.Tracer {
 	if e.Tracer == nil {
@@ -32,7 +36,7 @@ func (e *execution) startSpan(ctx context.Context, t *plan.Task) (context.Contex
 		attribute.String("slipway.task.id", t.ID),
 		attribute.String("slipway.step.name", t.Kind.Name),
 	))
-	return ctx, taskSpan{Span: span, failed: new(atomic.Int64)}
+	return ctx, taskSpan{Span: span, failed: new(atomic.Int64), begun: new(atomic.Int64)}
 }
 
 // retry adds the event of one failed attempt.
@@ -62,6 +66,9 @@ func (s taskSpan) end(result TaskResult) {
 		)
 		for _, o := range result.Outputs {
 			s.SetAttributes(attribute.String("slipway.output."+o.Key, o.Value))
+		}
+		if more := s.begun.Load() - maxClientSpans; more > 0 {
+			s.SetAttributes(attribute.Int64("slipway.client_spans.left_out", more))
 		}
 		switch result.State {
 		case Done:

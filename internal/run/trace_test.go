@@ -302,6 +302,36 @@ func TestFailedClientSpansAreBounded(t *testing.T) {
 	}
 }
 
+func TestClientSpansAreBounded(t *testing.T) {
+	const most, requests = 256, 300
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	defer server.Close()
+	got := traced(t, run.World{}, task("fetch", step.Policy{}, func(ctx context.Context, env *step.Env) error {
+		for range requests {
+			if err := request(ctx, env, "GET", server.URL); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if len(got) != 1+most {
+		t.Errorf("got %d spans, want the task's and %d below it", len(got), most)
+	}
+	clients, left := 0, got[0].Attributes["slipway.client_spans.left_out"]
+	for _, span := range got[1:] {
+		if span.Parent != "fetch" && span.Parent != "GET" {
+			t.Errorf("a %s is below %q", span.Name, span.Parent)
+		}
+		if span.Name == "GET" {
+			clients++
+		}
+	}
+	// A dial has a span of its own.
+	if dials := most - clients; left != strconv.Itoa(requests+dials-most) {
+		t.Errorf("%s spans were left out by its own word, of %d requests and %d dials", left, requests, dials)
+	}
+}
+
 // A request whose dial was told of is told of too, though others used the bound up before it failed.
 func TestNoSpanLosesItsParentToTheBound(t *testing.T) {
 	const more = 40

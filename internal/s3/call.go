@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
@@ -35,7 +34,7 @@ func (q question) name() string { return cmp.Or(q.about, q.key) }
 func (c *Client) ask(ctx context.Context, q question) (*http.Response, error) {
 	var followed, set, renewed bool
 	for {
-		region, sent := *c.region.Load(), time.Now()
+		region := *c.region.Load()
 		response, err := c.send(ctx, q, region)
 		if err != nil {
 			return nil, err
@@ -50,7 +49,7 @@ func (c *Client) ask(ctx context.Context, q question) (*http.Response, error) {
 		case !set && !c.anonymous && refused.untimely() && c.identity.SetClock(response.Header.Get("Date")):
 			set = true
 		case !renewed && !c.anonymous && refused.expired():
-			c.identity.Forget(sent)
+			c.identity.Forget(response.Request)
 			renewed = true
 		default:
 			return nil, refused.explained(c)

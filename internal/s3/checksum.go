@@ -11,8 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/minio/crc64nvme"
-
+	"github.com/slipway-init/slipway/internal/crc64nvme"
 	"github.com/slipway-init/slipway/internal/fault"
 )
 

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/xml"
 	"errors"
@@ -50,10 +51,11 @@ func (e *Error) Error() string {
 		text += ErrChanged.Error()
 	case e.Is(ErrNotModified):
 		text += ErrNotModified.Error()
-	case e.Code != "" && message != "":
-		text += e.Code + ": " + message
 	default:
 		text += cmp.Or(e.Code, strings.ToLower(http.StatusText(e.Status)), "refused")
+		if message != "" {
+			text += ": " + message
+		}
 	}
 	text += fmt.Sprintf(" (%d", e.Status)
 	if e.RequestID != "" {
@@ -84,7 +86,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 	header := response.Header
 	e := &Error{
 		Operation: q.operation, Object: c.name(q.name()), Status: response.StatusCode, RequestID: header.Get("X-Amz-Request-Id"),
-		RetryAfter: retryAfter(header.Get("Retry-After")), Size: -1,
+		RetryAfter: httpx.RetryAfter(header.Get("Retry-After")), Size: -1,
 		head: q.method == http.MethodHead, region: header.Get("X-Amz-Bucket-Region"), endpoint: header.Get("Location"),
 		class: header.Get("X-Amz-Storage-Class"), deleted: header.Get("X-Amz-Delete-Marker") == "true",
 	}
@@ -93,6 +95,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 			e.Size = n
 		}
 	}
+	defer time.AfterFunc(patience, func() { response.Body.Close() }).Stop() // the status tells enough
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
 	if err == nil {
 		e.read(body)
@@ -102,7 +105,7 @@ func (c *Client) refusal(q question, response *http.Response) *Error {
 }
 
 // read takes from an answer's body what it says: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. A body
-// that is not S3's says nothing.
+// that is not S3's is told, unless it is a page for a browser.
 func (e *Error) read(body []byte) {
 	var answer struct {
 		XMLName  xml.Name `xml:"Error"`
@@ -116,6 +119,9 @@ func (e *Error) read(body []byte) {
 	}
 	answer.Size = -1
 	if xml.Unmarshal(body, &answer) != nil {
+		if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+			e.Message = string(body)
+		}
 		return
 	}
 	e.Code, e.Message = answer.Code, answer.Message
@@ -131,17 +137,6 @@ func (e *Error) read(body []byte) {
 // line returns text as a word of an error.
 func line(text string) string {
 	return strings.TrimPrefix(httpx.Says([]byte(text)), ": ")
-}
-
-// retryAfter parses the header of that name, which has seconds or a date. No more than an hour is believed.
-func retryAfter(text string) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		d = time.Until(at)
-	}
-	return min(max(d, 0), time.Hour)
 }
 
 // elsewhere reports whether the bucket is in another region.
@@ -201,8 +196,10 @@ func (e *Error) explained(c *Client) error {
 	case e.Code == "InvalidObjectState":
 		return hint("the object is archived (%s): restore it first, as by `aws s3api restore-object`", cmp.Or(e.class, "its storage class says so"))
 	case strings.Contains(e.Message, "Server Side Encryption") && e.Status == http.StatusBadRequest,
-		e.head && e.Status == http.StatusBadRequest && len(c.keyHeader) == 0:
+		e.head && e.Status == http.StatusBadRequest && len(c.keyHeader) == 0 && c.locate(c.identity.Region()).scheme == "https":
 		return hint("an object that is encrypted with its owner's key (SSE-C) is read with that key alone")
+	case e.head && e.Status == http.StatusBadRequest:
+		return hint("a server says no more to HEAD: look at the endpoint's scheme, and whether the session of the credentials is over")
 	case e.Status == http.StatusForbidden && c.anonymous:
 		return hint("the bucket is not everybody's: leave out --no-sign-request")
 	case e.Status == http.StatusForbidden:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 )
 
 // GetOptions say what of an object is read, and of which one. The zero value is the whole of the newest.
@@ -25,7 +26,8 @@ type GetOptions struct {
 
 // Object is what S3 says of an object, and what it sends of it.
 type Object struct {
-	// Body is http's own, unread: io.ErrUnexpectedEOF says that it ended early. The caller closes it. It is nil after Head.
+	// Body is unread, and nothing is copied on its way: io.ErrUnexpectedEOF says that it ended early. The caller closes it. It
+	// is nil after Head.
 	Body io.ReadCloser
 	// Size is the whole object's, in bytes; -1 where the server does not say.
 	Size int64
@@ -57,8 +59,24 @@ func (c *Client) Get(ctx context.Context, key string, o GetOptions) (*Object, er
 		response.Body.Close()
 		return nil, fmt.Errorf("get %s: %w", c.name(key), err)
 	}
-	object.Body = response.Body
+	object.Body = &body{response.Body, c, key}
 	return object, nil
+}
+
+// body is http's, whose errors say whose they are.
+type body struct {
+	io.ReadCloser
+	client *Client
+	key    string
+}
+
+// Read reads. A body that is broken in a way that only package http knows is IO, as one that ends early.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, fmt.Errorf("read %s: %w", b.client.name(b.key), httpx.Garbled(err))
 }
 
 // Head asks what there is to say of an object, without its bytes. The errors are those of Get, but that S3 says less: an
@@ -128,7 +146,7 @@ func objectOf(response *http.Response, o GetOptions) (*Object, error) {
 		return object, nil
 	}
 	text := header.Get("Content-Range")
-	first, last, size, ok := parseContentRange(text)
+	first, last, size, ok := httpx.ContentRange(text)
 	if !ok {
 		return nil, fault.New(fault.Data, "the server answered with a part of the object, and not with which (Content-Range: %s)", printable(text))
 	}
@@ -142,32 +160,4 @@ func objectOf(response *http.Response, o GetOptions) (*Object, error) {
 		return nil, fault.New(fault.Data, "the server answered with %d bytes and calls them bytes %d to %d", response.ContentLength, first, last)
 	}
 	return object, nil
-}
-
-// parseContentRange parses "bytes FIRST-LAST/SIZE"; an unknown size, a star, is -1.
-func parseContentRange(text string) (first, last, size int64, ok bool) {
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	if !ok {
-		return 0, 0, 0, false
-	}
-	span, whole, ok := strings.Cut(rest, "/")
-	from, to, dash := strings.Cut(span, "-")
-	if !ok || !dash {
-		return 0, 0, 0, false
-	}
-	size = -1
-	if whole != "*" {
-		if size, ok = number(whole); !ok {
-			return 0, 0, 0, false
-		}
-	}
-	first, firstOK := number(from)
-	last, lastOK := number(to)
-	return first, last, size, firstOK && lastOK && first <= last && (size < 0 || last < size)
-}
-
-// number parses digits alone.
-func number(text string) (int64, bool) {
-	n, err := strconv.ParseUint(text, 10, 63)
-	return int64(n), err == nil && digit(rune(text[0]))
 }

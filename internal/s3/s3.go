@@ -8,6 +8,7 @@ package s3
 
 import (
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -91,10 +92,15 @@ func Open(env *step.Env, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.http = httpx.Derive(identity.HTTP, func(t *http.Transport) {
-		// Parts in parallel are faster over connections of their own: S3 limits the rate of each. It speaks HTTP/1.1 alone.
+		// Parts in parallel are faster over connections of their own: S3 limits the rate of each. It speaks HTTP/1.1 alone,
+		// and other servers must not be asked for HTTP/2 as the transport was that this one is a copy of.
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetHTTP1(true)
-		t.ForceAttemptHTTP2 = false
+		t.ForceAttemptHTTP2, t.TLSNextProto = false, nil
+		if t.TLSClientConfig == nil {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"}
 		t.DisableCompression = true
 		t.MaxIdleConnsPerHost = max(o.Connections, 16)
 		t.ResponseHeaderTimeout = patience

@@ -114,26 +114,31 @@ func stands(dir *os.Root, name string, f *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// Sweep removes the temporary files in dir of runs that were killed while they wrote the target of that name. It does what
+// Sweep removes the temporary files in dir of runs that were killed while they wrote the targets of those names. It does what
 // it can: a directory that may not be listed keeps them.
-func Sweep(dir *os.Root, name string) {
-	for _, temporary := range Temporaries(dir, name) {
+func Sweep(dir *os.Root, names ...string) {
+	for _, temporary := range Temporaries(dir, names...) {
 		Reclaim(dir, temporary, func() error { return nil })
 	}
 }
 
-// Temporaries returns the names of the temporary siblings in dir of the target of that name.
-func Temporaries(dir *os.Root, name string) []string {
+// Temporaries returns the names of the temporary siblings in dir of the targets of those names.
+func Temporaries(dir *os.Root, names ...string) []string {
 	d, err := dir.Open(".")
 	if err != nil {
 		return nil
 	}
 	defer d.Close()
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[temporaries(name)] = true
+	}
+	length := len(temporaries(""))
 	var found []string
 	for {
-		names, err := d.Readdirnames(batch)
-		for _, n := range names {
-			if strings.HasPrefix(n, temporaries(name)) {
+		there, err := d.Readdirnames(batch)
+		for _, n := range there {
+			if len(n) > length && wanted[n[:length]] {
 				found = append(found, n)
 			}
 		}
@@ -143,8 +148,28 @@ func Temporaries(dir *os.Root, name string) []string {
 	}
 }
 
-// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A file whose writer just renames it is no longer there by this name when its lock ends, and no name is
-// used twice.
+// Any reports whether there are temporary siblings in dir of any target at all.
+func Any(dir *os.Root) bool {
+	d, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(batch)
+		for _, name := range names {
+			if rest, ok := strings.CutPrefix(name, Mark); ok && strings.Contains(rest, "-") {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// Reclaim removes a temporary file that no living process has locked, once first has removed what the lock stood for. A
+// file whose writer just renames it is no longer there by this name when its lock ends, and no name is used twice.
 func Reclaim(dir *os.Root, temporary string, first func() error) {
 	f, err := dir.OpenFile(temporary, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // NFS locks only what is writable
 	if errors.Is(err, fs.ErrPermission) {

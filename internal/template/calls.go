@@ -2,7 +2,6 @@ package template
 
 import (
 	"slices"
-	"strings"
 	"text/template"
 	"text/template/parse"
 )
@@ -16,15 +15,11 @@ type Call struct {
 // Calls returns the calls that a rendering is certain to make before it succeeds, in their order and without
 // repetitions: those whose arguments are all texts of the template itself, and which no condition, loop or defined
 // template that is never called may leave out. The body of a {{with}} is certain if its pipeline is a call of one of
-// the functions named sure, which never return an empty value. It does no I/O.
-func (e *Engine) Calls(name, text string, sure ...string) ([]Call, error) {
-	t, err := e.parse(&rendering{}, name, text)
-	if err != nil {
-		return nil, err
-	}
-	w := &walk{templates: t, sure: sure, seen: make(map[string]bool)}
-	w.template(t.Name())
-	return w.calls, nil
+// the functions named sure, which never return an empty value.
+func (t *Template) Calls(sure ...string) []Call {
+	w := &walk{templates: t.parsed, sure: sure, seen: make(map[string]bool)}
+	w.template(t.parsed.Name())
+	return w.calls
 }
 
 type walk struct {
@@ -102,7 +97,7 @@ func (w *walk) pipe(pipe *parse.PipeNode) {
 		}
 		call := Call{Func: name, Args: args}
 		same := func(other Call) bool { return other.Func == call.Func && slices.Equal(other.Args, call.Args) }
-		if literal && !slices.ContainsFunc(w.calls, same) {
+		if literal && !isGuard(name) && !slices.ContainsFunc(w.calls, same) {
 			w.calls = append(w.calls, call)
 		}
 	}
@@ -117,31 +112,44 @@ func called(command *parse.CommandNode) string {
 }
 
 // Arguments returns the texts that stand as the first argument of a function's calls, wherever in the template they are.
-// It does no I/O. A template that does not name the function is not parsed.
-func (e *Engine) Arguments(name, text, function string) ([]string, error) {
-	if !strings.Contains(text, function) {
-		return nil, nil
-	}
-	t, err := e.parse(&rendering{}, name, text)
-	if err != nil {
-		return nil, err
-	}
+func (t *Template) Arguments(function string) []string {
 	var all []string
-	for _, one := range t.Templates() {
-		if one.Tree == nil {
-			continue
+	t.commands(func(c *parse.CommandNode) {
+		if called(c) != function || len(c.Args) < 2 {
+			return
 		}
-		commands(one.Root, func(c *parse.CommandNode) {
-			if called(c) != function || len(c.Args) < 2 {
-				return
-			}
-			if first, ok := c.Args[1].(*parse.StringNode); ok {
-				all = append(all, first.Text)
-			}
-		})
-	}
+		if first, ok := c.Args[1].(*parse.StringNode); ok {
+			all = append(all, first.Text)
+		}
+	})
 	slices.Sort(all)
-	return slices.Compact(all), nil
+	return slices.Compact(all)
+}
+
+// Called returns the names of the functions that the template calls, wherever in it that is, sorted.
+func (t *Template) Called() []string {
+	var all []string
+	t.commands(func(c *parse.CommandNode) {
+		for _, arg := range c.Args { // a function without arguments may stand as another one's argument, and before a field
+			if chain, ok := arg.(*parse.ChainNode); ok {
+				arg = chain.Node
+			}
+			if identifier, ok := arg.(*parse.IdentifierNode); ok && !isGuard(identifier.Ident) {
+				all = append(all, identifier.Ident)
+			}
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// commands calls visit for every command of the template and of those that it defines.
+func (t *Template) commands(visit func(*parse.CommandNode)) {
+	for _, one := range t.parsed.Templates() {
+		if one.Tree != nil {
+			commands(one.Root, visit)
+		}
+	}
 }
 
 // commands calls visit for every command below a node.

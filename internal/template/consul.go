@@ -18,8 +18,9 @@ import (
 // arguments, what they print to the byte, and what they make of an empty text. They are held against version 0.29.5, the
 // one in Vault 1.13, and the documentation of 0.39.
 //
-// What an error may say is stricter than there: no function cites a value, which may be a secret. Those that ask a Consul
-// or Nomad server or run a program are there to say why they are not. Own are the built-in functions.
+// What an error may say is stricter than there: no function cites a value, which may be a secret. Those that ask for
+// Consul's catalogue or a Nomad server or run a program are there to say why they are not; those that read Consul's keys
+// are internal/lookup's. Own are the built-in functions.
 func consul(e *Engine, own Funcs) Funcs {
 	now := e.Now
 	if now == nil {
@@ -68,8 +69,7 @@ func consul(e *Engine, own Funcs) Funcs {
 
 // consul returns those functions of consul-template that belong to one rendering.
 func (r *rendering) consul() Funcs {
-	scratch := new(Scratch)
-	return Funcs{"executeTemplate": r.executeTemplate, "scratch": func() *Scratch { return scratch }}
+	return Funcs{"executeTemplate": r.executeTemplate, "scratch": func() *Scratch { return &r.scratch }}
 }
 
 // sprig are the functions that take the same arguments as sprig's of the same name, which consul-template has behind
@@ -82,8 +82,8 @@ var sprig = []string{
 }
 
 const (
-	asksConsul = "it asks a Consul server, and this is a rendering of Vault's secrets"
-	asksNomad  = "it asks a Nomad server, and this is a rendering of Vault's secrets"
+	asksConsul = "of Consul the keys alone are there: key, keyExists, keyOrDefault, ls and tree"
+	asksNomad  = "it asks a Nomad server"
 	groups     = "it groups what Consul's functions return, which are not there"
 	merges     = "what it takes for empty is an accident of a library; write the keys that are wanted"
 	debugs     = "it prints the inside of values, secrets among them, to the log"
@@ -91,8 +91,7 @@ const (
 
 // absent are the functions of consul-template that are not there, with the reason.
 var absent = map[string]string{
-	"key": asksConsul, "keyExists": asksConsul, "keyExistsGet": asksConsul, "keyOrDefault": asksConsul,
-	"ls": asksConsul, "safeLs": asksConsul, "tree": asksConsul, "safeTree": asksConsul,
+	"keyExistsGet": asksConsul, "safeLs": asksConsul, "safeTree": asksConsul,
 	"node": asksConsul, "nodes": asksConsul, "service": asksConsul, "services": asksConsul, "connect": asksConsul,
 	"datacenters": asksConsul, "partitions": asksConsul, "peerings": asksConsul, "exportedServices": asksConsul,
 	"caRoots": asksConsul, "caLeaf": asksConsul,

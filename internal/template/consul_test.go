@@ -101,8 +101,8 @@ func TestFunctionsOfLaterVersions(t *testing.T) {
 func TestConsulTemplateFaults(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{`{{ mustEnv "NONE" }}`, `t.ctmpl:1:3: <mustEnv "NONE">: the environment variable NONE is not set`},
-		{`{{ key "a" }}`, `t.ctmpl:1:3: <key "a">: key is not there: it asks a Consul server, and this is a rendering of Vault's secrets`},
-		{`{{ range service "web" "any" }}{{ end }}`, `t.ctmpl:1:9: <service "web" "any">: service is not there: it asks a Consul server, and this is a rendering of Vault's secrets`},
+		{`{{ nomadVar "a" }}`, `t.ctmpl:1:3: <nomadVar "a">: nomadVar is not there: it asks a Nomad server`},
+		{`{{ range service "web" "any" }}{{ end }}`, `t.ctmpl:1:9: <service "web" "any">: service is not there: of Consul the keys alone are there: key, keyExists, keyOrDefault, ls and tree`},
 		{`{{ "x" | plugin "p" }}`, `t.ctmpl:1:9: <plugin "p">: plugin is not there: it runs a program, which the image does not have; run one with the step exec`},
 		{`{{ with secret "a" }}{{ .Data.data.missing }}{{ end }}`, `t.ctmpl:1:29: <.Data.data.missing>: map has no entry for key "missing"`},
 		{`{{ with secret "a" }}{{ .Data.data.no }}{{ end }}`, `t.ctmpl:1:24: .Data.data.no is nil, or holds a nil`},
@@ -144,15 +144,48 @@ func TestCallsAreThoseThatARenderingIsCertainToMake(t *testing.T) {
 		{`{{ $x := secret "a" }}{{ $x.Data.k | toJSON | printf "%s" }}`, []template.Call{secret("a")}},
 	}
 	for _, test := range tests {
-		calls, err := agent(t, "X=y").Calls("t.ctmpl", test.text, "secret")
-		got := slices.DeleteFunc(calls, func(c template.Call) bool { return c.Func != "secret" })
+		parsed, err := agent(t, "X=y").Parse("t.ctmpl", test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.DeleteFunc(parsed.Calls("secret"), func(c template.Call) bool { return c.Func != "secret" })
 		same := func(a, b template.Call) bool { return a.Func == b.Func && slices.Equal(a.Args, b.Args) }
-		if err != nil || !slices.EqualFunc(got, test.want, same) {
-			t.Errorf("%s\n got %v, %v\nwant %v", test.text, got, err, test.want)
+		if !slices.EqualFunc(got, test.want, same) {
+			t.Errorf("%s\n got %v\nwant %v", test.text, got, test.want)
 		}
 	}
-	if _, err := agent(t).Calls("t.ctmpl", "{{ nothing }}"); fault.KindOf(err) != fault.Data {
-		t.Errorf("got %v (%v), want a fault of kind %v", err, fault.KindOf(err), fault.Data)
+}
+
+func TestCalledAreTheFunctionsThatATemplateNames(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want []string
+	}{
+		{`plain key "x"`, nil},
+		{`{{/* key */}}{{ "key" }}{{ .key }}{{ $key := 1 }}`, nil},
+		{`{{ if env "X" }}{{ "x" | toUpper }}{{ else }}{{ (env "Y") | toLower }}{{ end }}`, []string{"env", "toLower", "toUpper"}},
+		{`{{ define "t" }}{{ (secret "a").Data.k }}{{ end }}{{ range $k, $v := parseJSON "{}" }}{{ print scratch.Key timestamp }}{{ end }}`, []string{"parseJSON", "print", "scratch", "secret", "timestamp"}},
+	} {
+		parsed, err := agent(t).Parse("t.ctmpl", test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := parsed.Called(); !slices.Equal(got, test.want) {
+			t.Errorf("%s\n got %q\nwant %q", test.text, got, test.want)
+		}
+	}
+}
+
+// A template renders the same each time: what it counts and notes in one rendering is forgotten in the next.
+func TestATemplateIsRenderedAgain(t *testing.T) {
+	parsed, err := agent(t).Parse("t.ctmpl", `{{ with scratch.Key "seen" }}again{{ end }}{{ scratch.Set "seen" "x" }}{{ range loop 90000 }}{{ end }}.`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 12 { // a million rounds and more in all
+		if got, err := parsed.Render(t.Context()); string(got) != "." || err != nil {
+			t.Fatalf("got %q, %v, want a full stop", got, err)
+		}
 	}
 }
 
@@ -208,7 +241,9 @@ func FuzzConsulTemplate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		e := agent(t)
-		_, _ = e.Calls("t.ctmpl", text, "secret")
+		if parsed, err := e.Parse("t.ctmpl", text); err == nil {
+			_, _ = parsed.Calls("secret"), parsed.Called()
+		}
 		out, err := e.Render(context.Background(), "t.ctmpl", text)
 		if err != nil && (len(out) > 0 || fault.KindOf(err) == fault.Internal) {
 			t.Errorf("got %q, %v (%v)", out, err, fault.KindOf(err))

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"text/template"
 	"text/template/parse"
+	"unicode"
 
 	"github.com/slipway-init/slipway/internal/fault"
 )
@@ -20,6 +22,7 @@ type rendering struct {
 	output   output
 	rounds   int
 	depth    int
+	scratch  Scratch
 }
 
 // The names of the guards in the tree. A template that calls them does itself no good and others no harm.
@@ -30,19 +33,26 @@ const (
 	leaveGuard = "_leave"
 )
 
-// guarded returns the functions of all catalogues whose names occur in text, a later one before an earlier one, and the
-// guards. There are so many functions that to guard them all would cost more than most templates do.
+// isGuard reports whether a function is a guard, and not one that the template itself names.
+func isGuard(name string) bool {
+	return name == printGuard || name == roundGuard || name == enterGuard || name == leaveGuard
+}
+
+// guarded returns the functions of all catalogues whose names stand in text, a later one before an earlier one, and the
+// guards. There are so many functions that to guard them all, or to look for each in every text, would cost more than
+// most templates do.
 func (r *rendering) guarded(text string, catalogues ...Funcs) template.FuncMap {
 	all := make(template.FuncMap)
-	for _, catalogue := range catalogues {
-		for name, fn := range catalogue {
-			if strings.Contains(text, name) {
-				all[name] = fn
+	for name := range strings.FieldsFuncSeq(text, func(c rune) bool { return c != '_' && !unicode.IsLetter(c) && !unicode.IsDigit(c) }) {
+		if all[name] != nil {
+			continue
+		}
+		for _, catalogue := range slices.Backward(catalogues) {
+			if fn, found := catalogue[name]; found {
+				all[name] = r.guard(reflect.ValueOf(fn))
+				break
 			}
 		}
-	}
-	for name, fn := range all {
-		all[name] = r.guard(reflect.ValueOf(fn))
 	}
 	all[printGuard], all[roundGuard], all[enterGuard], all[leaveGuard] = r.print, r.round, r.enter, r.leave
 	return all

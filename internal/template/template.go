@@ -72,39 +72,48 @@ func (e *Engine) RenderFile(ctx context.Context, path string) ([]byte, error) {
 	return e.Render(ctx, path, text)
 }
 
-// Render renders text. The name stands for it in errors. The template's dot is an empty dict.
-//
-// An error of the template is Data, unless a function gave another kind; of a context that ended it is the context's.
+// Render parses text and renders it once.
 func (e *Engine) Render(ctx context.Context, name, text string) ([]byte, error) {
-	r := &rendering{ctx: ctx}
-	t, err := e.parse(r, name, text)
+	t, err := e.Parse(name, text)
 	if err != nil {
 		return nil, err
 	}
-	guardTree(t)
-	if err := t.Execute(&r.output, map[string]any{}); err != nil {
-		return nil, explain(name, err)
-	}
-	return r.output.Bytes(), nil
+	return t.Render(ctx)
 }
 
-// Check returns what Render would find wrong before it begins: an unknown function, a missing end. It does no I/O.
-func (e *Engine) Check(name, text string) error {
-	_, err := e.parse(&rendering{}, name, text)
-	return err
+// Template is a text that was parsed. It is for one goroutine at a time.
+type Template struct {
+	name   string
+	parsed *template.Template
+	state  *rendering
 }
 
-func (e *Engine) parse(r *rendering, name, text string) (*template.Template, error) {
+// Parse parses text and finds what is wrong before it is rendered: an unknown function, a missing end. The name stands for
+// it in errors, which are Data. It does no I/O.
+func (e *Engine) Parse(name, text string) (*Template, error) {
 	if len(text) > MaxText {
 		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)
 	}
+	r := new(rendering)
 	funcs := r.guarded(text, e.catalogues(r)...)
 	t, err := template.New(name).Option("missingkey=error").Funcs(funcs).Parse(text)
 	if err != nil {
 		return nil, explain(name, err)
 	}
+	guardTree(t)
 	r.template = t
-	return t, nil
+	return &Template{name: name, parsed: t, state: r}, nil
+}
+
+// Render renders the template. Its dot is an empty dict.
+//
+// An error of the template is Data, unless a function gave another kind; of a context that ended it is the context's.
+func (t *Template) Render(ctx context.Context) ([]byte, error) {
+	*t.state = rendering{ctx: ctx, template: t.parsed}
+	if err := t.parsed.Execute(&t.state.output, map[string]any{}); err != nil {
+		return nil, explain(t.name, err)
+	}
+	return t.state.output.Bytes(), nil
 }
 
 // catalogues returns all functions, a later catalogue before an earlier one. There are so many that those which no

@@ -48,28 +48,30 @@ func (x *exchange) run(ctx context.Context) error {
 	err := group.Wait()
 	x.result.Requests, x.result.Retries, x.result.Stalls = x.requests.Load(), x.retries.Load(), x.stalls.Load()
 	if x.follower != nil {
-		if followed := x.follower.Close(err); err == nil {
-			err = followed
+		if followed := x.follower.Close(err); err == nil && followed != nil {
+			err = fmt.Errorf("fetch %s: %w", x.source, followed)
 		}
 	}
 	if err == nil {
-		err = x.prove()
+		x.progress()
+		err = x.prove(ctx)
 	}
 	return err
 }
 
 // fetchAll fetches the object by one answer where that has it all, and else by parts.
 func (x *exchange) fetchAll(ctx context.Context) error {
-	missing, ok := x.resume()
-	if ok && len(missing) == 0 && x.options.SHA256 != nil {
-		return x.parallel(ctx, nil, nil) // all is there, and the digest tells whether it is right
-	}
+	missing, resumed := x.resume()
 	asked := Range{Length: firstPart}
-	if x.options.Whole {
-		asked = Range{}
-	}
-	if len(missing) > 0 {
+	switch {
+	case resumed && len(missing) == 0 && x.options.SHA256 != nil:
+		return x.parallel(ctx, nil, nil) // all is there, and the digest tells whether it is right
+	case resumed && len(missing) == 0:
+		asked.Length = 1 // all is there, if it is still the same version
+	case resumed:
 		asked = Range{missing[0].from, min(missing[0].to-missing[0].from, firstPart)}
+	case x.options.Whole:
+		asked = Range{}
 	}
 	var first *Answer
 	err := x.file.env.Retry(ctx, "", func(ctx context.Context) error {
@@ -81,6 +83,9 @@ func (x *exchange) fetchAll(ctx context.Context) error {
 	})
 	if err != nil || first == nil {
 		return err
+	}
+	if !resumed {
+		missing = []span{{0, x.result.Size}}
 	}
 	return x.parallel(ctx, first, missing)
 }
@@ -157,20 +162,20 @@ func (x *exchange) explain(err error) error {
 	return fmt.Errorf("fetch %s: %w", x.source, err)
 }
 
-// parallel fetches what is missing by several connections, the first of which has its answer already.
+// parallel fetches what is missing by several connections, the first of which has its answer already. First is nil if
+// nothing is missing and nobody was asked.
 func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) error {
-	if first != nil && missing == nil {
-		missing = []span{{0, x.result.Size}}
-	}
 	most := x.options.Connections
 	if most == 0 {
 		most = defaultConnections
 	}
 	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
-	x.file.broken = false
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()
-	if first != nil {
+	if len(missing) == 0 && first != nil {
+		first.Body.Close()
+	}
+	if len(missing) > 0 {
 		segment := x.schedule.first(first.Length)
 		x.governor.steer(x.schedule, most)
 		for number := range most {
@@ -187,7 +192,7 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	x.result.Most = x.schedule.most
+	x.result.Most = x.schedule.peak()
 	return x.file.Truncate(x.result.Size)
 }
 
@@ -213,7 +218,8 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 	x.continued.Store(0)
 	x.received.Store(0)
 	x.total.Store(max(answer.Size, 0))
-	if err := x.begin(ctx, answer); err != nil {
+	x.begin()
+	if err := x.ask(ctx, answer); err != nil {
 		return err
 	}
 	if err := x.room(answer.Size); err != nil {
@@ -236,7 +242,7 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 			return watch.cause(io.ErrUnexpectedEOF)
 		case err == io.EOF:
 			x.result.Size = pos
-			return x.file.Truncate(pos)
+			return x.cut(pos)
 		case err != nil:
 			return watch.cause(err)
 		}
@@ -245,22 +251,30 @@ func (x *exchange) whole(ctx context.Context, answer *Answer) error {
 
 // bufferFor returns the size of the buffer for an object of that size: there may be many small ones.
 func bufferFor(size int64) int64 {
-	if size == Unknown {
+	if size == Unknown || size >= chunk {
 		return chunk
 	}
-	return min(chunk, size+1)
+	return size + 1
 }
 
-// room empties the file and gives it room for size bytes, if that is known.
+// room empties the file, if anything is in it, and gives it room for size bytes, if that is known and much.
 func (x *exchange) room(size int64) error {
-	if err := x.file.Truncate(0); err != nil || size <= firstPart {
+	if err := x.cut(0); err != nil || size <= firstPart {
 		return err
 	}
 	return x.file.Allocate(size)
 }
 
+// cut takes off what is behind size.
+func (x *exchange) cut(size int64) error {
+	if now, err := x.file.Size(); err != nil || now == size {
+		return err
+	}
+	return x.file.Truncate(size)
+}
+
 // begin prepares what gets the object's bytes from first to last.
-func (x *exchange) begin(ctx context.Context, answer *Answer) error {
+func (x *exchange) begin() {
 	x.sum, x.proofs = sha256.New(), nil
 	if x.follower != nil {
 		_ = x.follower.Close(errors.New("it begins again"))
@@ -269,11 +283,13 @@ func (x *exchange) begin(ctx context.Context, answer *Answer) error {
 	if x.options.Follow != nil {
 		x.follower = x.options.Follow()
 	}
-	if x.options.SHA256 != nil || answer == nil || answer.Proofs == nil {
-		return nil
+}
+
+// ask asks for what the server itself says of the object, unless its digest is known.
+func (x *exchange) ask(ctx context.Context, answer *Answer) (err error) {
+	if x.options.SHA256 == nil && answer != nil && answer.Proofs != nil {
+		x.proofs, err = answer.Proofs(ctx)
 	}
-	var err error
-	x.proofs, err = answer.Proofs(ctx)
 	return err
 }
 
@@ -297,7 +313,9 @@ const writtenBack = 8 << 20
 
 // follow reads the object from its beginning as far as it is whole.
 func (x *exchange) follow(ctx context.Context, first *Answer) error {
-	if err := x.begin(ctx, first); err != nil {
+	x.begin()
+	err := x.file.env.Retry(ctx, "proof", func(ctx context.Context) error { return x.explain(x.ask(ctx, first)) })
+	if err != nil {
 		return err
 	}
 	buffer := make([]byte, chunk)
@@ -305,18 +323,18 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 	for pos < x.result.Size {
 		to := x.schedule.follow(pos)
 		if to == pos {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		for pos < to {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			p := buffer[:min(chunk, to-pos)]
 			if _, err := x.file.ReadAt(p, pos); err != nil {
 				return fault.As(fault.IO, fmt.Errorf("read back what was fetched of %s: %w", x.source, err))
 			}
 			if err := x.digest(p); err != nil {
-				return err
+				return fmt.Errorf("fetch %s: %w", x.source, err)
 			}
 			pos += int64(len(p))
 			if pos-settled >= writtenBack {
@@ -336,7 +354,7 @@ func (x *exchange) progress() {
 }
 
 // prove compares the digests.
-func (x *exchange) prove() error {
+func (x *exchange) prove(ctx context.Context) error {
 	x.result.SHA256 = x.sum.Sum(nil)
 	if want := x.options.SHA256; want != nil {
 		if string(want) != string(x.result.SHA256) {
@@ -346,7 +364,7 @@ func (x *exchange) prove() error {
 		x.result.Proven = true
 	}
 	for _, proof := range x.proofs {
-		if err := proof.Verify(); err != nil {
+		if err := proof.Verify(ctx, io.NewSectionReader(x.file, 0, x.result.Size)); err != nil {
 			return fmt.Errorf("%s: %w", x.source, err)
 		}
 		x.result.Proven = true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 )
 
 // The governor's measures. They are far from each other on purpose: a busy machine or a slow disk must not look like a
@@ -100,6 +101,7 @@ func (w *watch) fill(body io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
 		more, err = body.Read(p[n:])
+		err = httpx.Garbled(err)
 		n += more
 		w.received.Add(int64(more))
 		w.governor.exchange.received.Add(int64(more))
@@ -139,6 +141,7 @@ func (g *governor) look(now time.Time) {
 	if g.schedule != nil {
 		g.compare(now)
 		g.adapt(now)
+		g.schedule.look()
 	}
 }
 
@@ -154,7 +157,8 @@ func (g *governor) compare(now time.Time) {
 	g.typical = max(g.typical/4, mean)
 	for _, w := range g.watches {
 		own := w.received.Load() - w.compareBase
-		if !w.began.After(g.compareSince) && float64(own)*slow < g.typical {
+		// Where nothing came to anybody, nobody is slow beside the others: to ask a server again that is busy makes it worse.
+		if mean > 0 && !w.began.After(g.compareSince) && float64(own)*slow < g.typical {
 			w.stop(errSlow)
 		}
 		w.compareBase = w.received.Load()

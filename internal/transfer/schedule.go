@@ -26,7 +26,8 @@ func (s *segment) rest() int64 { return s.to - s.pos }
 // schedule says who fetches what. All its methods may be called by many goroutines.
 type schedule struct {
 	mu     sync.Mutex
-	cond   sync.Cond // something has changed
+	grown  sync.Cond // for the follower: more is written
+	news   sync.Cond // for connections: there may be something to take
 	todo   []span    // what nobody is at work on, in order
 	active []*segment
 
@@ -41,7 +42,7 @@ type schedule struct {
 // newSchedule returns a schedule of what is missing of an object.
 func newSchedule(size int64, missing []span, window int64, limit int) *schedule {
 	s := &schedule{size: size, todo: missing, window: window, limit: limit, most: limit}
-	s.cond.L = &s.mu
+	s.grown.L, s.news.L = &s.mu, &s.mu
 	return s
 }
 
@@ -59,7 +60,6 @@ func (s *schedule) take(number int) *segment {
 	for {
 		switch {
 		case s.over, len(s.todo) == 0 && len(s.active) == 0:
-			s.cond.Broadcast()
 			return nil
 		case number >= s.limit:
 		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window:
@@ -69,14 +69,17 @@ func (s *schedule) take(number int) *segment {
 				return s.begin(stolen)
 			}
 		}
-		s.cond.Wait()
+		s.news.Wait()
 	}
 }
 
 // cut takes at most length bytes off the front of what is left.
 func (s *schedule) cut(length int64) span {
 	next := &s.todo[0]
-	part := span{next.from, min(next.to, (next.from+length)/chunk*chunk)}
+	part := span{next.from, next.to}
+	if next.from+length < next.to {
+		part.to = (next.from + length) / chunk * chunk
+	}
 	if next.from = part.to; next.from == next.to {
 		s.todo = s.todo[1:]
 	}
@@ -132,7 +135,7 @@ func (s *schedule) advance(a *segment, n int) (pos, rest int64) {
 	defer s.mu.Unlock()
 	if n > 0 {
 		a.pos += int64(n)
-		s.cond.Broadcast()
+		s.grown.Signal()
 	}
 	return a.pos, a.rest()
 }
@@ -146,7 +149,7 @@ func (s *schedule) finish(a *segment) {
 		s.todo = append(s.todo, span{a.pos, a.to})
 		slices.SortFunc(s.todo, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	}
-	s.cond.Broadcast()
+	s.tell()
 }
 
 // end makes everybody stop.
@@ -154,7 +157,20 @@ func (s *schedule) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
-	s.cond.Broadcast()
+	s.tell()
+}
+
+// tell makes everybody look again.
+func (s *schedule) tell() {
+	s.grown.Signal()
+	s.news.Broadcast()
+}
+
+// look makes connections look again for something to take: time passes, and the others may turn out to be slow.
+func (s *schedule) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news.Broadcast()
 }
 
 // setLimit changes how many connections may work at once.
@@ -162,7 +178,14 @@ func (s *schedule) setLimit(limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit, s.most = limit, max(s.most, limit)
-	s.cond.Broadcast()
+	s.tell()
+}
+
+// peak returns the most connections that might work at once until now.
+func (s *schedule) peak() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
 }
 
 // follow notes that the follower is at from and returns up to where it may read on, which is after from, or from at the
@@ -171,13 +194,13 @@ func (s *schedule) follow(from int64) (to int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.followed = from
-	s.cond.Broadcast()
+	s.news.Broadcast()
 	for {
 		to = s.whole()
 		if to > from || s.over || (len(s.todo) == 0 && len(s.active) == 0) {
 			return to
 		}
-		s.cond.Wait()
+		s.grown.Wait()
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
@@ -69,8 +70,8 @@ type Answer struct {
 // Proof is fed with the object's bytes from first to last and then knows whether they are the right ones.
 type Proof interface {
 	io.Writer
-	// Verify returns nil or a fault of the kind Data.
-	Verify() error
+	// Verify returns nil or a fault of the kind Data. It may read the object again.
+	Verify(ctx context.Context, object io.Reader) error
 }
 
 // Options are how an object is fetched. The zero value fetches it by a good number of connections, and proves it by what
@@ -81,7 +82,8 @@ type Options struct {
 	// Whole asks for the whole object at once, which is known to be Small.
 	Whole bool
 	// Follow, if not nil, begins to take the object's bytes from first to last, while they arrive. It is called again
-	// when the object is fetched again from its beginning.
+	// when the object is fetched again from its beginning. It may have work to do when all is fetched, and the fetch's own
+	// contexts are over.
 	Follow func() Follower
 	// Progress, if not nil, is told from time to time how many bytes are there.
 	Progress func(done, total int64)
@@ -115,6 +117,15 @@ type Result struct {
 	Retries   int64 // requests that failed and were made again
 	Stalls    int64 // connections that were given up because they were slow beside the others
 	Most      int   // connections at once
+	Elapsed   time.Duration
+}
+
+// Rate returns how many bytes came in a second, without those of an earlier run.
+func (r Result) Rate() int64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return int64(float64(r.Size-r.Continued) / r.Elapsed.Seconds())
 }
 
 // File is a file that an object is fetched into.
@@ -171,17 +182,15 @@ const versions = 4
 // Fetch fetches the object that source has into f. It returns when every byte is written and proven; Commit publishes it
 // then. An object that is replaced in the middle is fetched again from its beginning. A wrong digest is Data.
 func (f *File) Fetch(ctx context.Context, source Source, o Options) (Result, error) {
-	for n := 1; ; n++ {
+	for n, began := 1, time.Now(); ; n++ {
 		x := &exchange{file: f, source: source, options: o}
-		f.broken = true
 		err := x.run(ctx)
+		x.result.Elapsed = time.Since(began)
 		again := errors.Is(err, ErrChanged)
 		if again && n == versions {
 			return x.result, fault.New(fault.Temporary, "%w, %d times", err, n)
 		}
-		if err == nil || x.journal == nil || !fault.KindOf(err).Transient() {
-			f.broken = true
-		}
+		f.broken = err == nil || x.journal == nil || ctx.Err() == nil && !fault.KindOf(err).Transient()
 		// What was continued may be what is wrong.
 		if !again && (fault.KindOf(err) != fault.Data || x.result.Continued == 0) {
 			return x.result, err

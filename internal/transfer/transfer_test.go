@@ -43,6 +43,7 @@ type server struct {
 	*httptest.Server
 	mu      sync.Mutex
 	content []byte
+	etag    string
 	spoil   func(n int, w http.ResponseWriter, r *http.Request) bool // true if it has answered the n-th request, from 1
 	count   int
 	asked   atomic.Int64 // bytes of ranges
@@ -50,7 +51,8 @@ type server struct {
 
 func serve(t *testing.T, content []byte, spoil func(n int, w http.ResponseWriter, r *http.Request) bool) *server {
 	t.Helper()
-	s := &server{content: content, spoil: spoil}
+	s := &server{spoil: spoil}
+	s.replace(content)
 	s.Server = httptest.NewUnstartedServer(s)
 	s.Config.ErrorLog = nil
 	s.Start()
@@ -61,7 +63,7 @@ func serve(t *testing.T, content []byte, spoil func(n int, w http.ResponseWriter
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.count++
-	n, content := s.count, s.content
+	n, content, etag := s.count, s.content, s.etag
 	s.mu.Unlock()
 	if from, to, ok := strings.Cut(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-"); ok {
 		first, _ := strconv.ParseInt(from, 10, 64)
@@ -71,7 +73,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.spoil != nil && s.spoil(n, w, r) {
 		return
 	}
-	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(content)))
+	w.Header().Set("ETag", etag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
@@ -79,7 +81,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) replace(content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.content = content
+	s.content, s.etag = content, fmt.Sprintf(`"%x"`, sha256.Sum256(content))
 }
 
 // object returns the server's object, with a client of its own.
@@ -240,7 +242,7 @@ func TestFaultsOfTheServer(t *testing.T) {
 			return true
 		}},
 		{name: "403 half-way", kind: fault.Permission, want: "the server answered 403 Forbidden", spoil: func(n int, w http.ResponseWriter, r *http.Request) bool {
-			if n < 3 {
+			if n < 2 {
 				return false
 			}
 			http.Error(w, "no", http.StatusForbidden)
@@ -326,19 +328,45 @@ func TestFaultsOfTheServer(t *testing.T) {
 	}
 }
 
+func TestAbsurdSizes(t *testing.T) {
+	for _, size := range []int64{1 << 62, 1<<63 - 1, 1<<63 - 100} {
+		for _, whole := range []bool{false, true} {
+			t.Run(fmt.Sprint(size, "/", whole), func(t *testing.T) {
+				s := serve(t, nil, func(n int, w http.ResponseWriter, r *http.Request) bool {
+					w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+					if !whole {
+						w.Header().Set("Content-Length", strconv.Itoa(8<<20))
+						w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", 8<<20-1, size))
+						w.WriteHeader(http.StatusPartialContent)
+					}
+					w.Write(make([]byte, 1000))
+					return true
+				})
+				path := filepath.Join(t.TempDir(), "object")
+				_, err := fetch(t.Context(), s.object(t), path, transfer.Options{})
+				if fault.KindOf(err) != fault.CantCreate {
+					t.Errorf("got %v (%v), want CantCreate", err, fault.KindOf(err))
+				}
+				if names := list(t, filepath.Dir(path)); len(names) > 0 {
+					t.Errorf("it left %v behind", names)
+				}
+			})
+		}
+	}
+}
+
 func TestReplacedHalfWay(t *testing.T) {
 	before, after := content(40<<20, 3), content(41<<20, 4)
 	var s *server
 	s = serve(t, before, func(n int, w http.ResponseWriter, r *http.Request) bool {
-		if n == 4 {
+		if n == 2 {
 			s.replace(after)
-			s.mu.Lock()
-			defer s.mu.Unlock()
 		}
 		return false
 	})
 	path := filepath.Join(t.TempDir(), "object")
-	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{}); err != nil {
+	// One part after the other, so that the replacement falls between two of them.
+	if _, err := fetch(t.Context(), s.object(t), path, transfer.Options{Connections: 1}); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, path, after)
@@ -444,35 +472,46 @@ func TestContinued(t *testing.T) {
 func TestWholeButUnpublishedIsFetchedFromDisk(t *testing.T) {
 	want := content(20<<20, 7)
 	digest := sha256.Sum256(want)
-	s := serve(t, want, nil)
-	path := filepath.Join(t.TempDir(), "object")
-	// The follower is stopped when everything has arrived.
-	ctx, cancel := context.WithCancel(t.Context())
-	f, err := transfer.Open(env(), path, atomicfile.Attributes{Mode: 0o600})
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := func() transfer.Follower {
-		return follower{write: func(p []byte, at int64) error {
-			if at+int64(len(p)) == int64(len(want)) {
-				cancel()
-				return ctx.Err()
+	for _, test := range []struct {
+		name   string
+		sha256 []byte
+		asked  int64 // for bytes, by the second run
+	}{
+		{"by its digest", digest[:], 0},
+		{"by its version", nil, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := serve(t, want, nil)
+			path := filepath.Join(t.TempDir(), "object")
+			// The follower is stopped when everything has arrived.
+			ctx, cancel := context.WithCancel(t.Context())
+			f, err := transfer.Open(env(), path, atomicfile.Attributes{Mode: 0o600})
+			if err != nil {
+				t.Fatal(err)
 			}
-			return nil
-		}, at: new(int64)}
-	}
-	if _, err := f.Fetch(ctx, s.object(t), transfer.Options{Follow: last, SHA256: digest[:]}); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want a fetch that was stopped", err)
-	}
-	f.Close()
-	s.Close()
-	result, err := fetch(t.Context(), s.object(t), path, transfer.Options{SHA256: digest[:]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	holds(t, path, want)
-	if result.Requests != 0 || !result.Proven {
-		t.Errorf("got %+v, want no request and a proof", result)
+			last := func() transfer.Follower {
+				return follower{write: func(p []byte, at int64) error {
+					if at+int64(len(p)) == int64(len(want)) {
+						cancel()
+						return ctx.Err()
+					}
+					return nil
+				}, at: new(int64)}
+			}
+			if _, err := f.Fetch(ctx, s.object(t), transfer.Options{Follow: last, SHA256: test.sha256}); !errors.Is(err, context.Canceled) {
+				t.Fatalf("got %v, want a fetch that was stopped", err)
+			}
+			f.Close()
+			s.asked.Store(0)
+			result, err := fetch(t.Context(), s.object(t), path, transfer.Options{SHA256: test.sha256})
+			if err != nil {
+				t.Fatal(err)
+			}
+			holds(t, path, want)
+			if got := s.asked.Load(); got != test.asked || result.Continued != int64(len(want)) {
+				t.Errorf("it asked for %d bytes and continued %d, want %d and %d", got, result.Continued, test.asked, len(want))
+			}
+		})
 	}
 }
 
@@ -643,7 +682,7 @@ func (p *proof) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *proof) Verify() error {
+func (p *proof) Verify(context.Context, io.Reader) error {
 	if p.got != p.want {
 		return fault.New(fault.Data, "its first byte is %d, not %d", p.got, p.want)
 	}
@@ -681,6 +720,37 @@ func TestTheServersOwnProofs(t *testing.T) {
 		if names := list(t, filepath.Dir(path)); len(names) > 0 {
 			t.Errorf("it left %v behind", names)
 		}
+	}
+}
+
+// hesitant is a source whose server tells of its objects when it is asked a second time.
+type hesitant struct {
+	transfer.Source
+	asked *atomic.Int64
+}
+
+func (h hesitant) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
+	answer, err := h.Source.Get(ctx, r, version)
+	if err == nil {
+		answer.Proofs = func(context.Context) ([]transfer.Proof, error) {
+			if h.asked.Add(1) == 1 {
+				return nil, fault.New(fault.Temporary, "slow down")
+			}
+			return nil, nil
+		}
+	}
+	return answer, err
+}
+
+func TestProofsAreAskedForAgain(t *testing.T) {
+	for _, size := range []int{1000, 20 << 20} {
+		want := content(size, 15)
+		s := serve(t, want, nil)
+		path := filepath.Join(t.TempDir(), "object")
+		if _, err := fetch(t.Context(), hesitant{s.object(t), new(atomic.Int64)}, path, transfer.Options{}); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		holds(t, path, want)
 	}
 }
 

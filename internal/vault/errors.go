@@ -108,7 +108,7 @@ func (s *Session) refused(o operation, path string, err error) error {
 	if status(err) != http.StatusForbidden {
 		return explained
 	}
-	if !s.given && s.grant.ended(s.now()) {
+	if !s.given && s.ended() {
 		return fault.New(fault.Temporary, "%s %s: the token has expired meanwhile: %w", o, path, explain(err))
 	}
 	doubt := ""
@@ -116,6 +116,13 @@ func (s *Session) refused(o operation, path string, err error) error {
 		doubt = ", or the token that was given is no longer valid"
 	}
 	return fault.Hint(explained, "the token's policy lacks: path %q { capabilities = [%s] }%s", path, o.capabilities(), doubt)
+}
+
+// ended reports whether the life of the session's token is over by the clock.
+func (s *Session) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant.ended(s.now())
 }
 
 // operation is what is done at a path.

@@ -43,6 +43,7 @@ type fake struct {
 	counts   map[string]int      // of what was taken, by path
 	answers  map[string]reply    // instead of the usual ones, by path
 	tokenTTL int                 // in seconds
+	tokenMax int                 // in seconds: what renewing may make of it
 	leaseTTL int                 // in seconds
 	revoking bool                // whether the policy allows sys/leases/revoke
 	mounts   bool                // whether the policy allows sys/internal/ui/mounts
@@ -64,7 +65,7 @@ func newFake(t *testing.T) *fake {
 	t.Helper()
 	f := &fake{
 		t: t, tokens: map[string]bool{"given": true}, leases: map[string]string{}, counts: map[string]int{}, answers: map[string]reply{},
-		tokenTTL: 3600, leaseTTL: 600, revoking: true, mounts: true, authority: newAuthority(t),
+		tokenTTL: 3600, tokenMax: 3600, leaseTTL: 600, revoking: true, mounts: true, authority: newAuthority(t),
 		lists: map[string][]string{"secret/metadata": {"app", "db", "apps/"}, "kv1": {"app"}},
 	}
 	f.Server = httptest.NewTLSServer(f)
@@ -113,6 +114,9 @@ func (f *fake) answer(in request) (int, string) {
 	switch {
 	case in.Path == "auth/token/lookup-self":
 		return 200, `{"request_id":"r","data":{"ttl":1199,"type":"service"},"auth":null}`
+	case in.Path == "auth/token/renew-self":
+		increment, _ := in.Body["increment"].(float64)
+		return 200, fmt.Sprintf(`{"request_id":"r","auth":{"client_token":%q,"lease_duration":%d,"renewable":true,"token_type":"service"}}`, in.Token, min(int(increment), f.tokenMax))
 	case in.Path == "auth/token/revoke-self":
 		delete(f.tokens, in.Token)
 		for id, token := range f.leases {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -194,9 +195,10 @@ func (s *Session) turnedAway(err error, m method, data map[string]any) error {
 		redact(answer.Errors, data)
 	}
 	explained := explain(err)
-	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient() ||
-		strings.Contains(explained.Error(), "invalid username or password") || // a 500 of servers up to 1.13
-		strings.Contains(explained.Error(), "invalid secret id") // likewise
+	refusal := status(err) >= 400 && !fault.KindOf(explained).Transient()
+	for _, words := range refusals {
+		refusal = refusal || status(err) == http.StatusInternalServerError && strings.Contains(explained.Error(), words)
+	}
 	if !refusal {
 		return fmt.Errorf("%s: %w", s.login, explained)
 	}
@@ -207,6 +209,13 @@ func (s *Session) turnedAway(err error, m method, data map[string]any) error {
 		advice = m.hint + "; " + advice
 	}
 	return fault.Hint(explained, "%s", advice)
+}
+
+// refusals are the words by which a 500 is one: so servers up to 1.13 answer a wrong credential, and later ones some of a
+// cloud.
+var refusals = []string{
+	"invalid username or password", "invalid secret id",
+	"not authorized", "oidc: expected audience", "oidc: token is expired", "oidc: id token issued by a different provider", // azure
 }
 
 // redact takes what was sent as a credential out of what the server said.

@@ -333,6 +333,14 @@ func TestALoginThatIsRefusedNamesAllButTheCredential(t *testing.T) {
 			" by userpass at auth/userpass as bob: invalid username or password (500)", "the method must be mounted at auth/userpass",
 		},
 		{
+			"an identity that the role does not bind, as azure says it",
+			[]string{"auth=azure", "role=app"},
+			"auth/azure/login",
+			reply{500, `{"errors":["service principal not authorized: 0-1"]}`},
+			fault.Permission,
+			" by azure at auth/azure as the role app: service principal not authorized: 0-1 (500)", "the role must bind this pod's managed identity",
+		},
+		{
 			"no TokenReview", role, "auth/kubernetes/login",
 			reply{500, `{"errors":["Post \"https://10.0.0.1/apis\": dial tcp: connection refused"]}`},
 			fault.Temporary,
@@ -355,6 +363,7 @@ func TestALoginThatIsRefusedNamesAllButTheCredential(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake(t)
 			p := newPod(t, f)
+			p.clouds()
 			p.environ["SECRET_ID"] = "the-secret-id"
 			if test.path != "" {
 				f.reply(test.path, test.reply.status, test.reply.body)

@@ -87,6 +87,7 @@ func (s *Session) read(ctx context.Context, key, name string, params url.Values)
 			return nil, err
 		}
 	}
+	asked := s.now()
 	got, err := s.request(ctx, read, full, m, func(ctx context.Context) (*api.Secret, error) {
 		return s.client.Logical().ReadWithDataWithContext(ctx, full, params)
 	})
@@ -109,7 +110,7 @@ func (s *Session) read(ctx context.Context, key, name string, params url.Values)
 		return nil, s.missing(ctx, m, full, why)
 	}
 	secret := secretOf(got)
-	return secret, s.record(ctx, entry{Key: key, Path: full, Secret: secret})
+	return secret, s.record(ctx, entry{Key: key, Path: full, Taken: asked.Round(0), Secret: secret})
 }
 
 // request asks the server within a span, whose attributes are the path and the mount and nothing of the answer.
@@ -215,6 +216,7 @@ func (s *Session) write(ctx context.Context, key, name string, data map[string]a
 	if m.version == 2 {
 		data = versioned(data)
 	}
+	asked := s.now()
 	got, err := s.request(ctx, write, full, m, func(ctx context.Context) (*api.Secret, error) {
 		return s.client.Logical().WriteWithContext(ctx, full, data)
 	})
@@ -225,7 +227,7 @@ func (s *Session) write(ctx context.Context, key, name string, data map[string]a
 		return &Secret{}, nil
 	}
 	secret := secretOf(got)
-	return secret, s.record(ctx, entry{Key: key, Path: full, Secret: secret, Names: namesOf(data)})
+	return secret, s.record(ctx, entry{Key: key, Path: full, Taken: asked.Round(0), Secret: secret, Names: namesOf(data)})
 }
 
 // versioned returns data as KV version 2 takes it.

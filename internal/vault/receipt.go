@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -46,9 +47,9 @@ type receipt struct {
 // entry is one answer of the server that is worth keeping: a dynamic secret with its lease, or a certificate with its
 // key.
 type entry struct {
-	Key     string    `json:"key"`  // what was asked, see keyOf
-	Path    string    `json:"path"` // for people
-	Taken   time.Time `json:"taken"`
+	Key     string    `json:"key"`              // what was asked, see keyOf
+	Path    string    `json:"path"`             // for people
+	Taken   time.Time `json:"taken"`            // when it was asked for
 	Expires time.Time `json:"expires,omitzero"` // zero is never
 	Names   []string  `json:"names,omitempty"`  // of a certificate: what it was asked for with
 	Secret  *Secret   `json:"secret"`
@@ -103,6 +104,7 @@ func (s *Session) resume(ctx context.Context, name string) error {
 		return s.retire(ctx, old)
 	}
 	s.receipt, s.grant, s.reused = old, *old.Token, true
+	s.receipt.Token = &s.grant
 	s.client.SetToken(s.grant.Token)
 	return nil
 }
@@ -224,15 +226,16 @@ func (s *Session) intend(ctx context.Context) error {
 
 // record keeps what is worth it in the receipt, before it is used.
 func (s *Session) record(ctx context.Context, e entry) error {
-	e.Taken = s.now().Round(0)
-	if !e.leased() && goodAnswer(e.Secret, e.Names, e.Taken) != nil {
+	if !e.leased() && goodAnswer(e.Secret, e.Names, s.now()) != nil {
 		return nil // a static secret: there is nothing to keep
-	}
-	if e.leased() {
-		s.date(&e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.leased() {
+		if err := s.date(ctx, &e); err != nil {
+			return err
+		}
+	}
 	s.taken = append(s.taken, e.Key)
 	if s.receipt == nil {
 		s.kept = s.kept || e.leased()
@@ -242,8 +245,9 @@ func (s *Session) record(ctx context.Context, e entry) error {
 	return s.receipt.save(context.WithoutCancel(ctx), s.env) // what has been taken must be told, even now
 }
 
-// date sets when a leased entry ends: with its lease, or with the token that it hangs on.
-func (s *Session) date(e *entry) {
+// date sets when a leased entry ends: with its lease, or with the token that it hangs on, which gets a longer life for it
+// where its role allows that.
+func (s *Session) date(ctx context.Context, e *entry) error {
 	seconds := e.Secret.LeaseDuration
 	if e.Secret.LeaseID == "" {
 		seconds = e.Secret.Auth.LeaseDuration
@@ -251,15 +255,46 @@ func (s *Session) date(e *entry) {
 	if seconds > 0 {
 		e.Expires = e.Taken.Add(time.Duration(seconds) * time.Second)
 	}
-	end := s.grant.Expires
-	if end.IsZero() || !e.Expires.IsZero() && !end.Before(e.Expires) {
-		return
+	if s.cutsShort(e) {
+		if err := s.renew(ctx, e.Expires); err != nil {
+			return err
+		}
 	}
-	if !e.Expires.IsZero() {
-		s.env.Log.Warn("the lease ends early, with the token that it was taken with: give the role a longer token_ttl",
-			"path", e.Path, "lease", e.Expires.Sub(e.Taken).String(), "token", end.Sub(e.Taken).Round(time.Second).String())
+	if s.cutsShort(e) {
+		s.env.Log.Warn("the lease ends early, with the token that it was taken with: give the role a longer token_max_ttl",
+			"path", e.Path, "lease", e.Expires.Sub(e.Taken).String(), "token", s.grant.Expires.Sub(e.Taken).Round(time.Second).String())
 	}
-	e.Expires = end
+	if end := s.grant.Expires; !end.IsZero() && (e.Expires.IsZero() || end.Before(e.Expires)) {
+		e.Expires = end
+	}
+	return nil
+}
+
+// cutsShort reports whether the token takes more than a tenth of its life from the lease of e.
+func (s *Session) cutsShort(e *entry) bool {
+	return !s.grant.Expires.IsZero() && e.Expires.Sub(s.grant.Expires) > e.Expires.Sub(e.Taken)/10
+}
+
+// renew gives the session's token a life until then, or as near to it as its role allows: a role whose tokens end soon
+// bounds how long one lives whose login was killed. A refusal leaves the token as it is.
+func (s *Session) renew(ctx context.Context, until time.Time) error {
+	if s.given || s.grant.Batch || !s.grant.Renews {
+		return nil
+	}
+	asked := s.now().Round(0)
+	increment := int(math.Ceil(until.Sub(asked).Seconds()))
+	answer, err := s.client.Logical().WriteWithContext(ctx, "auth/token/renew-self", map[string]any{"increment": increment})
+	switch {
+	case err != nil && fault.KindOf(explain(err)).Transient():
+		return fmt.Errorf("renew the token: %w", explain(err))
+	case err != nil || answer == nil || answer.Auth == nil:
+		return nil
+	}
+	longer := asked.Add(time.Duration(answer.Auth.LeaseDuration) * time.Second)
+	if longer.After(s.grant.Expires) {
+		s.grant.Taken, s.grant.Expires = asked, longer
+	}
+	return nil
 }
 
 // entry returns the entry of that key, or nil.

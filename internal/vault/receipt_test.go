@@ -511,12 +511,12 @@ func TestAReceiptOfAnotherServerIsNotSentThere(t *testing.T) {
 
 func TestALeaseThatItsTokenOutlivesNot(t *testing.T) {
 	f := newFake(t)
-	f.tokenTTL, f.leaseTTL = 60, 600
+	f.tokenTTL, f.tokenMax, f.leaseTTL = 60, 300, 600
 	p := newPod(t, f)
 	s := p.open()
 	p.credential(s)
 	p.close(s, false)
-	if !strings.Contains(p.log.String(), "the lease ends early") {
+	if !strings.Contains(p.log.String(), `the lease ends early, with the token that it was taken with: give the role a longer token_max_ttl" path=database/creds/ro lease=10m0s token=5m0s`) {
 		t.Errorf("got log %q, want a warning", p.log)
 	}
 	r, err := parseReceipt([]byte(p.receipt()))
@@ -528,6 +528,54 @@ func TestALeaseThatItsTokenOutlivesNot(t *testing.T) {
 	}
 	if strings.Contains(p.log.String(), "dynamic-password") || strings.Contains(p.log.String(), "hvs.") {
 		t.Errorf("a secret is in the log: %s", p.log)
+	}
+}
+
+// A token that ends before its lease is renewed: the next run goes on with both after the life that the login gave.
+func TestATokenIsRenewedForItsLease(t *testing.T) {
+	f := newFake(t)
+	f.tokenTTL = 10
+	p := newPod(t, f)
+	s := p.open()
+	p.credential(s)
+	if _, err := s.Read(t.Context(), "database/creds/ro?again=1", nil); err != nil {
+		t.Fatal(err)
+	}
+	p.close(s, false)
+	renewals := slices.DeleteFunc(f.paths(), func(path string) bool { return path != "auth/token/renew-self" })
+	if len(renewals) != 1 {
+		t.Errorf("the token was renewed %d times for two leases of one life, want once", len(renewals))
+	}
+	if p.log.Len() > 0 {
+		t.Errorf("got log %s, want none", p.log)
+	}
+	p.edit(func(r *receipt) { // as a minute later
+		for _, at := range []*time.Time{&r.Token.Taken, &r.Token.Expires, &r.Entries[0].Taken, &r.Entries[0].Expires} {
+			*at = at.Add(-time.Minute)
+		}
+	})
+	s = p.open()
+	p.credential(s)
+	p.close(s, false)
+	if got := f.taken("login"); got != 1 {
+		t.Errorf("two runs logged in %d times, want once", got)
+	}
+}
+
+// A server that cannot renew now makes the run fail, to be tried again, and takes back what it gave.
+func TestATokenThatCannotBeRenewedNow(t *testing.T) {
+	f := newFake(t)
+	f.tokenTTL = 10
+	p := newPod(t, f)
+	s := p.open()
+	f.reply("auth/token/renew-self", 503, `{"errors":["busy"]}`)
+	_, err := s.Read(t.Context(), "database/creds/ro", nil)
+	if got, want := fault.KindOf(err), fault.Temporary; got != want || err.Error() != "renew the token: busy (503)" {
+		t.Errorf("got %v of kind %s, want %s", err, got, want)
+	}
+	p.close(s, true)
+	if got := f.living(); len(got) > 0 {
+		t.Errorf("left on the server: %v", got)
 	}
 }
 

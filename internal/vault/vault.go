@@ -75,9 +75,9 @@ type Session struct {
 	flights flights
 	mounts  mounts
 
-	mu      sync.Mutex
-	receipt *receipt // nil without --receipt
-	kept    bool     // by Keep
+	mu      sync.Mutex // of what follows, and of the grant once the session is open
+	receipt *receipt   // nil without --receipt
+	kept    bool       // by Keep
 	used    map[string]bool
 	taken   []string // keys of the entries of this session
 }
@@ -86,9 +86,10 @@ type Session struct {
 type grant struct {
 	Token    string    `json:"token"`
 	Accessor string    `json:"accessor,omitempty"` // what an operator finds in the server's audit log
-	Taken    time.Time `json:"taken"`
-	Expires  time.Time `json:"expires,omitzero"` // zero is never
-	Batch    bool      `json:"batch,omitempty"`  // a batch token is kept by nobody, and cannot be revoked
+	Taken    time.Time `json:"taken"`              // or renewed
+	Expires  time.Time `json:"expires,omitzero"`   // zero is never
+	Renews   bool      `json:"renews,omitempty"`   // it can be given a longer life
+	Batch    bool      `json:"batch,omitempty"`    // a batch token is kept by nobody, and cannot be revoked
 }
 
 // ended reports whether the token's life is over.
@@ -152,7 +153,7 @@ func (s *Session) open(ctx context.Context, c *Config, m method) error {
 
 // grantOf returns the token of a login that was asked for at that time.
 func grantOf(auth *api.SecretAuth, asked time.Time) grant {
-	g := grant{Token: auth.ClientToken, Accessor: auth.Accessor, Taken: asked.Round(0)}
+	g := grant{Token: auth.ClientToken, Accessor: auth.Accessor, Taken: asked.Round(0), Renews: auth.Renewable}
 	if auth.LeaseDuration > 0 {
 		g.Expires = g.Taken.Add(time.Duration(auth.LeaseDuration) * time.Second)
 	}

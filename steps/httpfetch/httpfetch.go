@@ -181,10 +181,11 @@ func address(u *url.URL) string {
 
 // name returns the name of the file in a URL, "" if there is none.
 func name(u *url.URL) string {
-	if name := path.Base(u.Path); name != "." && name != "/" {
-		return name
+	name := path.Base(u.Path)
+	if name == "." || name == ".." || name == "/" || strings.ContainsRune(name, 0) {
+		return ""
 	}
-	return ""
+	return name
 }
 
 func (s *httpFetch) Run(ctx context.Context, env *step.Env) error {
@@ -193,13 +194,14 @@ func (s *httpFetch) Run(ctx context.Context, env *step.Env) error {
 		return err
 	}
 	defer object.Client.CloseIdleConnections()
-	f := fetch.Fetching{Options: &s.Options, Env: env, OpenManifest: func(context.Context) (fetch.Object, error) {
-		manifest, err := s.object(env, s.manifest)
-		if err == nil && s.manifest.Host != s.parsed.Host {
-			manifest.Header = nil
+	f := fetch.Fetching{Options: &s.Options, Env: env}
+	if s.manifest != nil {
+		manifest := &httpobject.Object{Client: object.Client, URL: s.manifest}
+		if s.manifest.Scheme == s.parsed.Scheme && address(s.manifest) == address(s.parsed) {
+			manifest.Header = object.Header // it is for this server alone
 		}
-		return manifest, err
-	}}
+		f.ManifestObject = manifest
+	}
 	return f.One(ctx, object, name(s.parsed))
 }
 

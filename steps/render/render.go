@@ -97,7 +97,11 @@ func (s *rendering) source() ([]step.Effect, error) {
 	switch {
 	case s.inline:
 		engine := template.Engine{Funcs: lookup.Open(context.Background(), nil).Funcs()}
-		return lookup.Effects(s.template), fault.As(fault.Usage, engine.Check(inlined, s.template))
+		parsed, err := engine.Parse(inlined, s.template)
+		if err != nil {
+			return nil, fault.As(fault.Usage, err)
+		}
+		return lookup.Effects(parsed), nil
 	case s.template == "":
 		return nil, fault.New(fault.Usage, "no template is given")
 	}
@@ -123,10 +127,10 @@ func (s *rendering) render(ctx context.Context, env *step.Env) ([]byte, error) {
 	}
 	stores := lookup.Open(ctx, env)
 	engine := &template.Engine{Env: env, Funcs: stores.Funcs()}
-	calls, err := engine.Calls(name, text)
+	parsed, err := engine.Parse(name, text)
 	if err != nil {
 		return nil, err
 	}
-	stores.Prefetch(calls)
-	return engine.Render(ctx, name, text)
+	stores.Prefetch(parsed.Calls())
+	return parsed.Render(ctx)
 }

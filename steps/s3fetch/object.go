@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 
@@ -25,15 +26,22 @@ type object struct {
 // String implements transfer.Source.
 func (o *object) String() string { return o.url.String() }
 
+// Identity implements fetch.Object.
+func (o *object) Identity() string { return o.String() }
+
 // Get implements transfer.Source. A version is the object's id in a bucket that has versions, and else its ETag.
 func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {
 	got, err := o.client.Get(ctx, o.url.Key, o.options(r, version))
+	if errors.Is(err, s3.ErrRange) && r.Offset == 0 {
+		// An empty object has no first byte.
+		got, err = o.client.Get(ctx, o.url.Key, o.options(transfer.Range{}, version))
+	}
 	if err != nil {
 		return nil, told(err)
 	}
 	return &transfer.Answer{
 		Body: got.Body, Offset: got.Offset, Length: got.Length, Size: got.Size, Version: versionOf(got),
-		Proofs: func(ctx context.Context) ([]transfer.Proof, error) { return o.proofs(ctx, got) },
+		Proofs: func(ctx context.Context) ([]transfer.Proof, error) { return o.proofs(ctx, got, r.Length > 0) },
 	}, nil
 }
 
@@ -49,12 +57,15 @@ func (o *object) options(r transfer.Range, version string) s3.GetOptions {
 }
 
 // versionOf returns what tells an object's versions from each other. In a bucket without versions, or where they are
-// suspended, that is the ETag.
+// suspended, that is the ETag, if it has the quotes of one that If-Match takes.
 func versionOf(o *s3.Object) string {
 	if o.VersionID != "" && o.VersionID != "null" {
 		return o.VersionID
 	}
-	return o.ETag
+	if strings.HasPrefix(o.ETag, `"`) {
+		return o.ETag
+	}
+	return ""
 }
 
 // told returns err in the words of package transfer.
@@ -68,11 +79,11 @@ func told(err error) error {
 	return err
 }
 
-// proofs returns the object's own checksum. It comes with a whole object, and has to be asked for where a part of it was
-// read.
-func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, error) {
+// proofs returns the object's own checksum. It comes with a whole object, and has to be asked for where a range was read, even
+// if that is all there is.
+func (o *object) proofs(ctx context.Context, got *s3.Object, ranged bool) ([]transfer.Proof, error) {
 	options := o.options(transfer.Range{}, versionOf(got))
-	if got.Length != got.Size {
+	if ranged {
 		whole, err := o.client.Head(ctx, o.url.Key, options)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the checksum: %w", told(err))
@@ -81,25 +92,52 @@ func (o *object) proofs(ctx context.Context, got *s3.Object) ([]transfer.Proof, 
 	}
 	for _, checksum := range got.Checksums {
 		if checksum.Parts == 0 {
-			return []transfer.Proof{proof{checksum.Verifier(nil)}}, nil
+			return []transfer.Proof{&proof{Verifier: checksum.Verifier(nil), certain: true}}, nil
 		}
-		options.IfMatch = ""
-		sizes, err := o.client.PartSizes(ctx, o.url.Key, got.Size, checksum.Parts, options)
+		sizes, certain, err := o.client.PartSizes(ctx, o.url.Key, got.Size, checksum.Parts, options)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the sizes of the parts: %w", told(err))
 		}
 		if sizes != nil {
-			return []transfer.Proof{proof{checksum.Verifier(sizes)}}, nil
+			return []transfer.Proof{&proof{
+				Verifier: checksum.Verifier(sizes), checksum: checksum, certain: certain,
+				sizes: func(ctx context.Context) ([]int64, error) {
+					return o.client.EachPartSize(ctx, o.url.Key, got.Size, checksum.Parts, options)
+				},
+			}}, nil
 		}
 	}
 	return nil, nil
 }
 
 // proof is an S3 checksum as package transfer wants it.
-type proof struct{ *s3.Verifier }
+type proof struct {
+	*s3.Verifier
+	checksum s3.Checksum
+	certain  bool                                       // the sizes of the parts are not guessed
+	sizes    func(ctx context.Context) ([]int64, error) // asks for them
+}
 
-// Verify implements transfer.Proof.
-func (p proof) Verify() error { return p.Check() }
+// Verify implements transfer.Proof. If a composite checksum does not hold by sizes that were guessed, each part is asked for,
+// and the object is read again by them.
+func (p *proof) Verify(ctx context.Context, object io.Reader) error {
+	wrong := p.Check()
+	if wrong == nil || p.certain {
+		return wrong
+	}
+	sizes, err := p.sizes(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the sizes of the parts: %w", told(err))
+	}
+	if sizes == nil {
+		return fault.Hint(wrong, "or its parts are of different sizes, which the server does not tell: give its --sha256")
+	}
+	again := p.checksum.Verifier(sizes)
+	if _, err := io.Copy(again, object); err != nil {
+		return fault.As(fault.IO, err)
+	}
+	return again.Check()
+}
 
 // Unchanged implements fetch.Object.
 func (o *object) Unchanged(ctx context.Context, version string) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -27,7 +28,7 @@ below that prefix into the folder DEST.
     slipway s3-fetch s3://models/m.bin /models/m.bin --sha256 9f2c…
     slipway s3-fetch s3://models/llama/ /models/llama --exclude '*.md' --sha256-file s3://models/llama/SHA256SUMS
     slipway s3-fetch s3://sites/www.tar.zst /srv/www --extract
-    slipway s3-fetch s3://b/key /data/ --endpoint-url https://minio:9000 --path-style --ca-file /etc/ca/ca.pem
+    slipway s3-fetch s3://data/key /data/ --endpoint-url https://minio:9000 --path-style --ca-file /etc/ca/ca.pem
 
 In a plan:
 
@@ -110,6 +111,10 @@ func (s *s3Fetch) Effects() ([]step.Effect, error) {
 	add(err)
 	dial, err := s.dial()
 	add(err)
+	if name := path.Base(s.parsed.Key); s.parsed.Key != "" && !s.parsed.IsPrefix() && strings.HasSuffix(s.Dest, "/") &&
+		(name == "." || name == ".." || strings.ContainsRune(name, 0)) {
+		add(fault.New(fault.Usage, "--dest %s is a folder, and the URL has no name for the file in it", s.Dest))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
@@ -166,10 +171,14 @@ func (s *s3Fetch) Run(ctx context.Context, env *step.Env) error {
 		return err
 	}
 	defer client.Close()
-	f := fetch.Fetching{Options: &s.Options, Env: env, OpenManifest: func(context.Context) (fetch.Object, error) {
-		client, err := s.open(env, s.manifest.Bucket)
-		return &object{client: client, url: s.manifest}, err
-	}}
+	beside := client // of the manifest
+	if s.Manifest() != "" && s.manifest.Bucket != s.parsed.Bucket {
+		if beside, err = s.open(env, s.manifest.Bucket); err != nil {
+			return err
+		}
+		defer beside.Close()
+	}
+	f := fetch.Fetching{Options: &s.Options, Env: env, ManifestObject: &object{client: beside, url: s.manifest}}
 	if s.parsed.IsPrefix() {
 		return f.Tree(ctx, s.parsed.String(), s.entries(ctx, env, client))
 	}

@@ -160,7 +160,7 @@ func (r *run) before() []byte {
 	var paths []string
 	for _, d := range r.documents {
 		paths = append(paths, d.dest)
-		for _, path := range d.toFile {
+		for _, path := range d.parsed.Arguments(writesFile) {
 			if r.filesBelow != "" && r.insideBelow(path) {
 				paths = append(paths, filepath.Clean(path))
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/lookup"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/template"
 	"github.com/slipway-init/slipway/internal/vault"
@@ -22,106 +23,20 @@ const maxOutput = 16 << 20
 // sideBySide is how many secrets are asked for at a time.
 const sideBySide = 8
 
-// document is a template with what can be told of it before it is rendered.
+// document is a template and where its rendering goes.
 type document struct {
 	source
+	parsed *template.Template
 	calls  []template.Call // that it is certain to make
-	toFile []string        // the paths that it may give to writeToFile, where they stand in the template
 }
 
-// load reads all templates and parses them.
-func (s *rendering) load(env *step.Env) ([]document, error) {
-	engine := newEngine(env, nil)
-	var documents []document
-	for _, source := range s.planned {
-		if !s.inline {
-			text, err := template.ReadFile(env, source.name)
-			if err != nil {
-				return nil, err
-			}
-			source.text = text
-		}
-		calls, err := engine.Calls(source.name, source.text, readsSecret, issues)
-		if err != nil {
-			return nil, err
-		}
-		toFile, err := engine.Arguments(source.name, source.text, writesFile)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, document{source, calls, toFile})
-	}
-	return documents, nil
-}
-
-// render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
-// a part that a template wants now.
-func (s *rendering) render(ctx context.Context, env *step.Env, vaults session, documents []document) ([]atomicfile.Entry, error) {
-	s.prefetch(ctx, vaults, documents)
-	r := &run{rendering: s, ctx: ctx, env: env, vaults: vaults, documents: documents}
-	err := r.all()
-	if r.incomplete {
-		r.anew = true
-		err = r.all()
-	}
-	return r.files, err
-}
-
-// prefetch asks for everything that is certain to be wanted, side by side; the session keeps the answers. What fails here
-// fails again, and is told, where it is wanted.
-func (s *rendering) prefetch(ctx context.Context, vaults session, documents []document) {
-	var wanted []func()
-	for _, d := range documents {
-		for _, call := range d.calls {
-			switch {
-			case call.Func == readsSecret && len(call.Args) == 1:
-				if path, params, err := parsePath(call.Args[0]); err == nil {
-					wanted = append(wanted, func() { _, _ = vaults.Read(ctx, path, params) })
-				}
-			case call.Func == listsSecrets && len(call.Args) == 1:
-				if path, _, err := parsePath(call.Args[0]); err == nil {
-					wanted = append(wanted, func() { _, _ = vaults.List(ctx, path) })
-				}
-			}
-		}
-	}
-	for _, path := range s.secrets {
-		wanted = append(wanted, func() { _, _ = vaults.KV(ctx, path) })
-	}
-	if len(wanted) < 2 {
-		return
-	}
-	var all sync.WaitGroup
-	queue := make(chan func())
-	for range min(sideBySide, len(wanted)) {
-		all.Go(func() {
-			for ask := range queue {
-				ask()
-			}
-		})
-	}
-	for _, ask := range wanted {
-		queue <- ask
-	}
-	close(queue)
-	all.Wait()
-}
-
-// parsePath splits a path as templates give it, "secret/app?version=2".
-func parsePath(text string) (path string, params url.Values, err error) {
-	u, err := url.Parse(strings.Trim(strings.TrimSpace(text), "/"))
-	if err != nil || u.Path == "" || u.Host != "" || u.Scheme != "" {
-		return "", nil, fault.New(fault.Data, "%q is not the path of a secret, such as secret/app", text)
-	}
-	return u.Path, u.Query(), nil
-}
-
-// run is the rendering of all documents.
+// run is one attempt to render all documents.
 type run struct {
 	*rendering
 	ctx       context.Context
 	env       *step.Env
 	vaults    session
+	stores    *lookup.Stores
 	documents []document
 	anew      bool // take no certificate from the old files
 
@@ -138,13 +53,99 @@ type answer struct {
 	secret *vault.Secret
 }
 
+// load reads all templates and parses them.
+func (r *run) load() error {
+	engine := newEngine(r)
+	for _, source := range r.planned {
+		if !r.inline {
+			text, err := template.ReadFile(r.env, source.name)
+			if err != nil {
+				return err
+			}
+			source.text = text
+		}
+		parsed, err := engine.Parse(source.name, source.text)
+		if err != nil {
+			return err
+		}
+		r.documents = append(r.documents, document{source, parsed, parsed.Calls(readsSecret, issues)})
+	}
+	return nil
+}
+
+// render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
+// a part that a template wants now. What is certain to be wanted is asked for meanwhile.
+func (r *run) render() ([]atomicfile.Entry, error) {
+	asked := r.prefetch()
+	defer asked()
+	err := r.all()
+	if r.incomplete {
+		r.anew = true
+		err = r.all()
+	}
+	return r.files, err
+}
+
+// prefetch asks for everything that is certain to be wanted, side by side and in the background; session and stores keep
+// the answers, and whoever wants one that is under way waits for it. What fails here fails again, and is told, where it
+// is wanted. The returned function skips what was not asked for yet and waits for the rest.
+func (r *run) prefetch() (asked func()) {
+	var wanted []func()
+	var others []template.Call
+	for _, d := range r.documents {
+		others = append(others, d.calls...)
+		for _, call := range d.calls {
+			switch {
+			case call.Func == readsSecret && len(call.Args) == 1:
+				if path, params, err := parsePath(call.Args[0]); err == nil {
+					wanted = append(wanted, func() { _, _ = r.vaults.Read(r.ctx, path, params) })
+				}
+			case call.Func == listsSecrets && len(call.Args) == 1:
+				if path, _, err := parsePath(call.Args[0]); err == nil {
+					wanted = append(wanted, func() { _, _ = r.vaults.List(r.ctx, path) })
+				}
+			}
+		}
+	}
+	for _, path := range r.secrets {
+		wanted = append(wanted, func() { _, _ = r.vaults.KV(r.ctx, path) })
+	}
+	var all sync.WaitGroup
+	all.Go(func() { r.stores.Prefetch(others) })
+	queue := make(chan func(), len(wanted))
+	for _, ask := range wanted {
+		queue <- ask
+	}
+	close(queue)
+	for range min(sideBySide, len(wanted)) {
+		all.Go(func() {
+			for ask := range queue {
+				ask()
+			}
+		})
+	}
+	return func() {
+		for range queue { // nobody wants them any more
+		}
+		all.Wait()
+	}
+}
+
+// parsePath splits a path as templates give it, "secret/app?version=2".
+func parsePath(text string) (path string, params url.Values, err error) {
+	u, err := url.Parse(strings.Trim(strings.TrimSpace(text), "/"))
+	if err != nil || u.Path == "" || u.Host != "" || u.Scheme != "" {
+		return "", nil, fault.New(fault.Data, "%q is not the path of a secret, such as secret/app", text)
+	}
+	return u.Path, u.Query(), nil
+}
+
 // all makes the files of all documents and of the secrets without a template.
 func (r *run) all() error {
 	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
-	engine := newEngine(r.env, r)
 	for _, d := range r.documents {
 		r.answers = nil
-		content, err := engine.Render(r.ctx, d.name, d.text)
+		content, err := d.parsed.Render(r.ctx)
 		if err != nil {
 			return r.explain(err)
 		}

@@ -1,10 +1,10 @@
 package vaultrender
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/slipway-init/slipway/internal/fault"
-	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/template"
 	"github.com/slipway-init/slipway/internal/vault"
 )
@@ -16,11 +16,14 @@ const (
 	issues       = "pkiCert"
 )
 
-// newEngine returns an engine for one document. Without a run it can parse, not render.
-func newEngine(env *step.Env, r *run) *template.Engine {
-	return &template.Engine{Env: env, ConsulTemplate: true, Funcs: template.Funcs{
+// newEngine returns an engine for the documents of a run, which may ask other stores too. Without an env it can parse, not
+// render.
+func newEngine(r *run) *template.Engine {
+	functions := r.stores.Funcs()
+	maps.Copy(functions, template.Funcs{
 		readsSecret: r.secret, listsSecrets: r.list, issues: r.issue, writesFile: r.writeToFile,
-	}}
+	})
+	return &template.Engine{Env: r.env, ConsulTemplate: true, Funcs: functions}
 }
 
 // secret reads a path, or with pairs writes them to it and returns the answer.

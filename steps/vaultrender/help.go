@@ -1,5 +1,7 @@
 package vaultrender
 
+import "github.com/slipway-init/slipway/internal/lookup"
+
 // long is the page of help.
 const long = `Logs in to a Vault or OpenBao server once, renders the template TEMPLATE with its secrets, and writes the result to DEST.
 
@@ -27,9 +29,9 @@ In a plan:
 Templates that were written for Vault Agent or consul-template render to the same bytes. Among their functions are secret,
 secrets and pkiCert; env, mustEnv, envOrDefault and file; base64Encode, toJSON, toYAML, toTOML and those that read them;
 split, join, replaceAll, regexReplaceAll, trimSpace, indent, sha256Hex, timestamp, loop, add, scratch, executeTemplate;
-and writeToFile below --files-below. Not there are those that ask Consul or Nomad or run programs: to call one is an
-error that says so. docs/vault-templates.md lists all. The functions of the step render are there too; where a name
-means two things, it means what consul-template means.
+and writeToFile below --files-below. Not there are those that ask for Consul's catalogue or Nomad or run programs: to call
+one is an error that says so. docs/vault-templates.md lists all. The functions of the step render are there too, and so are
+its other stores, see below; where a name means two things, it means what consul-template means.
 
     {{ with secret "secret/data/shop" }}{{ .Data.data.password }}{{ end }}     KV version 2; secret/shop works too
     {{ with secret "kv1/shop" }}{{ .Data.password }}{{ end }}                  KV version 1
@@ -57,6 +59,7 @@ side by side; one that stands in an {{ if }} is asked for when it is wanted.
 
 A key that two secrets have is an error. A file of a key that is gone from the secret is not removed.
 
+` + lookup.Help + `
 ## Login
 
 --auth is kubernetes unless a token is given. The pod needs a token that is made for Vault, of a projected volume:
@@ -85,6 +88,9 @@ A secret on a disk outlives the pod. Mount an emptyDir with medium: Memory; slip
 The token is revoked at the end, unless leases hang on it or --token-sink writes it to a file, with mode 0400. Should a
 later step of the plan fail, leases and token are revoked after all. A token that was given by --token-file or VAULT_TOKEN
 is never revoked.
+
+Give the role a token_ttl of seconds, and a token_max_ttl as long as its leases: slipway renews the token for a lease that
+would end with it. So a token whose login was killed, and which nobody knows, ends soon by itself.
 
 ## Runs
 

@@ -1,6 +1,7 @@
 package vaultrender
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/lookup"
 	"github.com/slipway-init/slipway/internal/secret"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
@@ -31,7 +33,8 @@ type options struct {
 	requireTmpfs bool
 	vault        vault.Config
 
-	planned []source // what Effects made of templates, inline and dest
+	planned []source        // what Effects made of templates, inline and dest
+	onDisk  map[string]bool // the folders that the log has told of; an attempt may be a second one
 }
 
 // Flags binds the options to fs.
@@ -89,9 +92,16 @@ func (o *options) Effects() ([]step.Effect, error) {
 	effects, err := o.vault.Effects()
 	faults = append(faults, err)
 	for _, s := range sources {
-		if s.text == "" {
+		if s.text == "" { // which stores it names is not known before it is read
 			effects = append(effects, step.Effect{Verb: step.Read, Object: filepath.Clean(s.name)})
+			continue
 		}
+		parsed, err := newEngine(&run{stores: lookup.Open(context.Background(), nil)}).Parse(inlined, s.text)
+		if err != nil {
+			faults = append(faults, fault.As(fault.Usage, err))
+			continue
+		}
+		effects = append(effects, lookup.Effects(parsed)...)
 	}
 	written, err := o.written(sources)
 	return append(effects, written...), errors.Join(append(faults, err)...)
@@ -105,8 +115,7 @@ func (o *options) sources() ([]source, error) {
 	case o.inline && (len(o.templates) != 1 || o.templates[0] == "" || o.dest == ""):
 		return nil, fault.New(fault.Usage, "inline needs one template and one dest")
 	case o.inline:
-		err := newEngine(nil, nil).Check(inlined, o.templates[0])
-		return []source{{inlined, o.templates[0], o.dest}}, fault.As(fault.Usage, err)
+		return []source{{inlined, o.templates[0], o.dest}}, nil
 	case len(o.secrets) == 0 && len(o.templates) == 1 && o.dest != "":
 		if o.templates[0] == "" {
 			return nil, fault.New(fault.Usage, "the name of the template is empty")
@@ -233,7 +242,13 @@ func (o *options) checkFileSystem(env *step.Env, folder string) error {
 		return fault.Hint(fault.New(fault.Conflict, "%s is on a disk, not on tmpfs", folder),
 			"mount a volume with emptyDir: {medium: Memory} there")
 	}
-	env.Log.Warn("secrets are written to a disk", "folder", folder,
-		"hint", "mount a volume with emptyDir: {medium: Memory} there; --require-tmpfs makes this an error")
+	if !o.onDisk[folder] {
+		env.Log.Warn("secrets are written to a disk", "folder", folder,
+			"hint", "mount a volume with emptyDir: {medium: Memory} there; --require-tmpfs makes this an error")
+	}
+	if o.onDisk == nil {
+		o.onDisk = make(map[string]bool)
+	}
+	o.onDisk[folder] = true
 	return nil
 }

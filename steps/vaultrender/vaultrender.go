@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
+	"github.com/slipway-init/slipway/internal/lookup"
 	"github.com/slipway-init/slipway/internal/secret"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/vault"
@@ -65,8 +66,8 @@ func (s *rendering) Run(ctx context.Context, env *step.Env) (err error) {
 	if err := s.checkFileSystems(env); err != nil {
 		return err
 	}
-	documents, err := s.load(env)
-	if err != nil {
+	r := &run{rendering: s, ctx: ctx, env: env, stores: lookup.Open(ctx, env)}
+	if err := r.load(); err != nil {
 		return err
 	}
 	vaults, err := s.open(ctx, env, &s.vault)
@@ -78,7 +79,8 @@ func (s *rendering) Run(ctx context.Context, env *step.Env) (err error) {
 			env.Log.Warn("the server still holds what this run took", "error", left)
 		}
 	}()
-	files, err := s.render(ctx, env, vaults, documents)
+	r.vaults = vaults
+	files, err := r.render()
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,8 +17,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/internal/run"
 	"github.com/slipway-init/slipway/internal/secret"
 	"github.com/slipway-init/slipway/internal/step"
@@ -287,6 +293,15 @@ func TestEffects(t *testing.T) {
 			steptest.Options{"secret=secret/app", "format=files", "dest=/s"},
 			[]step.Effect{{Verb: step.Write, Object: "/s/..."}, {Verb: step.Write, Object: "/s/.vault-render"}},
 		},
+		{
+			steptest.Options{"inline=true", `template={{ with secret "secret/app" }}{{ .Data.data.pass }}{{ key "port" }}{{ end }}{{ awsSecret "db" }}`, "dest=/s/x"},
+			[]step.Effect{
+				{Verb: step.Dial, Object: "aws:secretsmanager"},
+				{Verb: step.Dial, Object: "consul:$CONSUL_HTTP_ADDR"},
+				{Verb: step.Write, Object: "/s/x"},
+				{Verb: step.Write, Object: "/s/.vault-render-x"},
+			},
+		},
 	}
 	for _, test := range tests {
 		if got := steptest.Task(t, vaultrender.Kind, test.options).Effects; !slices.Equal(got, test.want) {
@@ -453,9 +468,9 @@ func TestFailuresLeaveTheOldFiles(t *testing.T) {
 			fault.Data, `the key "../a-b" is no name of a file`, "take --format json or yaml, or write a template",
 		},
 		{
-			"Consul",
-			steptest.Options{"inline=true", `template={{ key "a" }}`, "dest=/out/a"},
-			fault.Data, `inline template:1:3: <key "a">: key is not there: it asks a Consul server, and this is a rendering of Vault's secrets`, "",
+			"Consul's catalogue",
+			steptest.Options{"inline=true", `template={{ services }}`, "dest=/out/a"},
+			fault.Data, `inline template:1:3: <services>: services is not there: of Consul the keys alone are there: key, keyExists, keyOrDefault, ls and tree`, "",
 		},
 	}
 	for _, test := range tests {
@@ -511,6 +526,68 @@ func TestEverySecretIsAskedForOnce(t *testing.T) {
 	}
 	if want := []string{"done"}; !slices.Equal(v.ended, want) {
 		t.Errorf("got %q, want %q", v.ended, want)
+	}
+}
+
+// One template may name secrets of Vault and keys of another store, each of which is asked for once; what that refuses
+// ends the session as a failed one.
+func TestOtherStoresStandBesideVault(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	consul := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.Path)
+		if r.URL.Path != "/v1/kv/app/port" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = io.WriteString(w, "8080")
+	}))
+	defer consul.Close()
+	environ := "CONSUL_HTTP_ADDR=" + consul.URL
+	root := t.TempDir()
+	prepare(map[string]string{
+		"a": `{{ key "app/port" }} {{ with secret "secret/data/app" }}{{ .Data.data.user }}{{ end }}`,
+		"b": `{{ keyOrDefault "app/port" "1" }} {{ consulKey "app/port" }}`,
+	})(t, root)
+	v := newServer()
+	both := steptest.Options{"template=/t/a=/out/a", "template=/t/b=/out/b"}
+	if err := steptest.Run(t.Context(), steptest.Task(t, v.kind(), both), root, environ).Err; err != nil {
+		t.Fatal(err)
+	}
+	expect(map[string]string{"a": "-r-------- 8080 bob", "b": "-r-------- 8080 8080"})(t, root)
+	if want := []string{"/v1/kv/app/port"}; !slices.Equal(asked, want) {
+		t.Errorf("Consul was asked for %q, want %q", asked, want)
+	}
+	none := steptest.Options{"inline=true", `template={{ key "app/none" }}`, "dest=/out/c"}
+	err := steptest.Run(t.Context(), steptest.Task(t, v.kind(), none), root, environ).Err
+	if fault.KindOf(err) != fault.NoInput || !strings.Contains(err.Error(), "Consul has no key app/none") {
+		t.Errorf("got %v (%v), want a fault of kind %v", err, fault.KindOf(err), fault.NoInput)
+	}
+	if want := []string{"done", "failed"}; !slices.Equal(v.ended, want) {
+		t.Errorf("the sessions ended as %q, want %q", v.ended, want)
+	}
+}
+
+// A task that tries again tells once that secrets go to a disk.
+func TestADiskIsToldOfOnce(t *testing.T) {
+	root := t.TempDir()
+	want := 1
+	if memory, err := secret.OnTmpfs(root); memory || err != nil {
+		want = 0
+	}
+	prepare(map[string]string{"a": app})(t, root)
+	v := newServer()
+	v.login = fault.New(fault.Temporary, "the server is sealed")
+	var log strings.Builder
+	runner := steptest.Runner(root)
+	runner.World.Log = slog.New(slog.NewTextHandler(&log, nil))
+	task := steptest.Task(t, v.kind(), steptest.Options{"template=/t/a=/out/a"})
+	task.Policy.Retries, task.Policy.Backoff = 2, time.Millisecond
+	runner.Run(t.Context(), &plan.Plan{Root: plan.Sequence{task}})
+	if got := strings.Count(log.String(), "secrets are written to a disk"); got != want {
+		t.Errorf("it was told %d times, want %d:\n%s", got, want, log.String())
 	}
 }
 

@@ -56,10 +56,10 @@ func New(t testing.TB, dir string) *Authority {
 	return a
 }
 
-// Issue returns a certificate for localhost and 127.0.0.1, for server and client, valid for a day.
-func (a *Authority) Issue(t testing.TB, name string) Pair {
+// Issue returns a certificate for localhost, 127.0.0.1 and further hosts, for server and client, valid for a day.
+func (a *Authority) Issue(t testing.TB, name string, hosts ...string) Pair {
 	t.Helper()
-	return a.issue(t, name, time.Now().Add(24*time.Hour))
+	return a.issue(t, name, time.Now().Add(24*time.Hour), hosts...)
 }
 
 // IssueExpired returns a certificate whose time ended an hour ago.
@@ -68,7 +68,7 @@ func (a *Authority) IssueExpired(t testing.TB, name string) Pair {
 	return a.issue(t, name, time.Now().Add(-time.Hour))
 }
 
-func (a *Authority) issue(t testing.TB, name string, until time.Time) Pair {
+func (a *Authority) issue(t testing.TB, name string, until time.Time, hosts ...string) Pair {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *Authority) issue(t testing.TB, name string, until time.Time) Pair {
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    time.Now().Add(-24 * time.Hour),
 		NotAfter:     until,
-		DNSNames:     []string{"localhost"},
+		DNSNames:     append([]string{"localhost"}, hosts...),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

@@ -1,10 +1,19 @@
 package servers
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/slipway-init/slipway/e2e/internal/pki"
 	"github.com/slipway-init/slipway/e2e/internal/tools"
@@ -86,4 +95,41 @@ func StartMinIO(t testing.TB, authority *pki.Authority) *S3 {
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
 	return s
+}
+
+// AssumeRole returns the variables of a session of MinIO's token service, which lasts an hour: a session has a token beside
+// its keys.
+func (s *S3) AssumeRole(t testing.TB) []string {
+	t.Helper()
+	const body = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=3600"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	keys := aws.Credentials{AccessKeyID: AccessKey, SecretAccessKey: SecretKey}
+	sum := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(t.Context(), keys, request, hex.EncodeToString(sum[:]), "sts", Region, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	response, err := s.HTTP.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Key    string `xml:"AssumeRoleResult>Credentials>AccessKeyId"`
+		Secret string `xml:"AssumeRoleResult>Credentials>SecretAccessKey"`
+		Token  string `xml:"AssumeRoleResult>Credentials>SessionToken"`
+	}
+	if err := xml.Unmarshal(text, &answer); err != nil || answer.Token == "" {
+		t.Fatalf("%s: %v: %s", response.Status, err, text)
+	}
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + answer.Key, "AWS_SECRET_ACCESS_KEY=" + answer.Secret, "AWS_SESSION_TOKEN=" + answer.Token, "AWS_REGION=" + Region,
+	}
 }

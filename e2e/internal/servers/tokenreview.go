@@ -6,10 +6,8 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -79,28 +77,17 @@ func (c *Cluster) Token(t testing.TB, namespace, account, audience string) strin
 	cl.Kubernetes.Namespace = namespace
 	cl.Kubernetes.ServiceAccount.Name = account
 	cl.Kubernetes.ServiceAccount.UID = "uid-of-" + account
-	body, err := json.Marshal(cl)
+	token, err := signed(c.key, map[string]any{"alg": "RS256", "typ": "JWT"}, cl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode(body)
-	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, c.key, crypto.SHA256, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed + "." + encode(signature)
+	return token
 }
 
 // PublicKey returns the key that the tokens are signed with, in PEM.
 func (c *Cluster) PublicKey(t testing.TB) string {
 	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(c.key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	return publicKey(t, c.key)
 }
 
 // review answers a TokenReview, of authentication.k8s.io/v1.

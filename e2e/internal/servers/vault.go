@@ -22,14 +22,17 @@ type Vault struct {
 	CA string // the file of the authority that signed its certificate
 
 	port  string
-	audit string // the audit log
-	key   string // unseals it
+	audit string   // the audit log
+	key   string   // unseals it
+	env   []string // of the process, beside the authority that it trusts
 }
 
-// StartVault starts a server that keeps everything in memory, with a certificate that the authority issues.
-func StartVault(t testing.TB, authority *pki.Authority) *Vault {
+// StartVault starts a server that keeps everything in memory, with a certificate that the authority issues, and
+// further variables in its environment.
+func StartVault(t testing.TB, authority *pki.Authority, env ...string) *Vault {
 	t.Helper()
 	v := prepareVault(t, authority, "inmem", "")
+	v.env = env
 	v.Run(t)
 	v.initialize(t)
 	return v
@@ -97,7 +100,7 @@ func (v *Vault) Run(t testing.TB) {
 	t.Helper()
 	v.Server = start(t, spec{dir: v.Dir, args: []string{
 		tools.Built(t, "vault"), "server", "-config", filepath.Join(v.Dir, "config.json"),
-	}})
+	}, env: append(v.env, "SSL_CERT_FILE="+v.CA)}) // a cloud that it asks is one of the test's
 	v.awaitPort(t, v.port)
 }
 
