@@ -1,13 +1,12 @@
 // Package gitclone is the step that puts a commit's files into a directory.
 //
 // options.go has what was asked for and checks it; access.go reaches the server; ref.go finds the commit; repository.go
-// fetches and writes one repository, and submodules.go those in it.
+// fetches and writes one repository, submodules.go those in it, and lfs.go what is kept elsewhere. verify.go asks who signed.
 package gitclone
 
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -145,6 +144,3 @@ func (s *clone) source() string { return s.address.String() }
 func (s *clone) facts(commit object.ID) map[string]string {
 	return map[string]string{"commit": commit.String(), "options": s.shape()}
 }
-
-// clean returns a path of the step's own for effects.
-func clean(path string) string { return filepath.Clean(path) }

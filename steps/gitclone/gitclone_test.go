@@ -255,7 +255,7 @@ func TestRefs(t *testing.T) {
 		{first, first},
 		{strings.ToUpper(first), first},
 	} {
-		for version := range 3 {
+		for _, version := range []int{0, 2} {
 			u := gittest.Serve(t, r.Parent(), version) + "/repository"
 			result, _ := clones(t, t.TempDir(), u, "ref="+c.ref)
 			if got := steptest.Outputs(result)["commit"]; result.Err != nil || got != c.want {

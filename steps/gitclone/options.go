@@ -155,12 +155,12 @@ func (o *options) checkAccess() error {
 
 // effects returns what Run touches.
 func (o *options) effects() []step.Effect {
-	effects := []step.Effect{{Verb: step.Write, Object: clean(o.dir) + "/..."}}
+	effects := []step.Effect{{Verb: step.Write, Object: filepath.Clean(o.dir) + "/..."}}
 	if o.owner.Given() {
-		effects = append(effects, step.Effect{Verb: step.Own, Object: clean(o.dir) + "/..."})
+		effects = append(effects, step.Effect{Verb: step.Own, Object: filepath.Clean(o.dir) + "/..."})
 	}
 	if o.commitFile != "" {
-		effects = append(effects, step.Effect{Verb: step.Write, Object: clean(o.commitFile)})
+		effects = append(effects, step.Effect{Verb: step.Write, Object: filepath.Clean(o.commitFile)})
 	}
 	if endpoint := o.address.Endpoint(); endpoint != "" {
 		effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + endpoint})
@@ -172,7 +172,7 @@ func (o *options) effects() []step.Effect {
 	}
 	for _, file := range o.files() {
 		if file != "" {
-			effects = append(effects, step.Effect{Verb: step.Read, Object: clean(file)})
+			effects = append(effects, step.Effect{Verb: step.Read, Object: filepath.Clean(file)})
 		}
 	}
 	return effects

@@ -18,7 +18,9 @@ const maxChain = 1 << 14
 type Object struct {
 	Type object.Type
 	Size int64  // in bytes
-	Data []byte // the content when Size is up to 256 KiB, else nil; it must not be changed
+	// Data is the content when Size is up to 256 KiB, else nil. It must not be changed, and that of a blob is good until
+	// the reader is asked for another object.
+	Data []byte
 
 	stream func(w io.Writer) error
 }
@@ -62,6 +64,7 @@ type Reader struct {
 	cache     *cache
 	spill     [2]*os.File // where large bases are; nil until they are needed
 	buf       []byte
+	blob      []byte // the blob that was asked for last; there are many, and few are the bases of others
 }
 
 // NewReader returns a reader of p. Temporary makes files for what does not fit in memory; Close closes them.
@@ -140,8 +143,15 @@ func (r *Reader) at(offset int64) (*Object, error) {
 		if h.size > small {
 			return &Object{Type: h.kind, Size: h.size, stream: func(w io.Writer) error { return r.inflate(w, h) }}, nil
 		}
-		data, err := r.load(h)
-		if err != nil {
+		if h.kind == object.Blob {
+			if int64(cap(r.blob)) < h.size {
+				r.blob = make([]byte, h.size, small)
+			}
+			err := r.load(r.blob[:h.size], h)
+			return &Object{Type: h.kind, Size: h.size, Data: r.blob[:h.size]}, err
+		}
+		data := make([]byte, h.size)
+		if err := r.load(data, h); err != nil {
 			return nil, err
 		}
 		r.cache.put(offset, h.kind, data)
@@ -283,16 +293,15 @@ func (r *Reader) inflate(w io.Writer, h header) error {
 	return err
 }
 
-// load returns the bytes of the entry that was opened with header h.
-func (r *Reader) load(h header) ([]byte, error) {
+// load reads the bytes of the entry that was opened with header h; data is of its size.
+func (r *Reader) load(data []byte, h header) error {
 	if err := r.z.reset(r.in, h.size); err != nil {
-		return nil, err
+		return err
 	}
-	data := make([]byte, h.size)
 	if _, err := io.ReadFull(&r.z, data); err != nil {
-		return nil, err
+		return err
 	}
-	return data, ended(&r.z)
+	return ended(&r.z)
 }
 
 // ended sees that r has nothing more.
