@@ -210,7 +210,7 @@ func TestRoutes(t *testing.T) {
 	want := []string{
 		"ip rule add fwmark 1337 lookup 133 priority 32765", "ip route add local default dev lo table 133",
 		"ip -6 rule add fwmark 1337 lookup 133 priority 32765", "ip -6 route add local default dev lo table 133",
-		"ip -6 address add ::6/128 dev lo",
+		"ip -6 address add ::6/128 dev lo nodad",
 	}
 	if got := Plan(cases(t)["tproxy"]).Routes(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -79,10 +79,11 @@ func setPolicy(conn *rtnetlink.Conn, f uint8, want bool) error {
 // loopbackIndex is the index of lo, the first interface of every network namespace.
 const loopbackIndex = 1
 
+// address is one of lo's. Nobody else can have it, so it is usable at once, without a look for duplicates.
 func address(addr netip.Addr) *rtnetlink.AddressMessage {
 	return &rtnetlink.AddressMessage{
 		Family: unix.AF_INET6, PrefixLength: 128, Scope: unix.RT_SCOPE_HOST, Index: loopbackIndex,
-		Attributes: &rtnetlink.AddressAttributes{Address: addr.AsSlice(), Local: addr.AsSlice()},
+		Attributes: &rtnetlink.AddressAttributes{Address: addr.AsSlice(), Local: addr.AsSlice(), Flags: unix.IFA_F_NODAD},
 	}
 }
 

@@ -31,7 +31,7 @@ func (r Ruleset) Routes() []string {
 		}
 	}
 	for _, addr := range r.Addresses {
-		commands = append(commands, fmt.Sprintf("ip -6 address add %s/128 dev lo", addr))
+		commands = append(commands, fmt.Sprintf("ip -6 address add %s/128 dev lo nodad", addr))
 	}
 	return commands
 }
