@@ -53,7 +53,7 @@ func TestTheStoryIsTold(t *testing.T) {
 		`└─ password +-r--------  28 bytes`,
 		`│ node\.id=2`,
 		`the migration is part of the trace: TRACEPARENT=00-`,
-		`├─ dependencies +1\.\d+s  ━+ +\d+ retries`,
+		`├─ dependencies +1\.\d+s  [━·]+ +\d+ retries`,
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
 		`└─ model.safetensors.sha256 +-rw-r--r--`,
