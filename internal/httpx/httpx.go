@@ -4,6 +4,7 @@ package httpx
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,6 +76,15 @@ func follow(request *http.Request, via []*http.Request, hosts []string, hint str
 		request.Header = kept
 	}
 	return nil
+}
+
+// Address returns the host and port that an http:// or https:// URL leads to.
+func Address(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // Redact returns u as it may be printed: without its password, and without its query, which may hold a signature or a

@@ -163,11 +163,7 @@ var knownMethods = []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span.
 func requestAttributes(request *http.Request) (string, []attribute.KeyValue) {
 	method := cmp.Or(request.Method, http.MethodGet)
-	port := request.URL.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[request.URL.Scheme]
-	}
-	attributes := append(serverAttributes("tcp", net.JoinHostPort(request.URL.Hostname(), port)),
+	attributes := append(serverAttributes("tcp", httpx.Address(request.URL)),
 		attribute.String("url.full", httpx.Redact(request.URL)))
 	if !slices.Contains(knownMethods, method) {
 		return "HTTP", append(attributes,

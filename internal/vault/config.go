@@ -2,7 +2,6 @@ package vault
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -186,11 +186,7 @@ func (s server) object() string {
 	if s.socket != "" {
 		return "unix://" + s.socket
 	}
-	port := s.url.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[s.url.Scheme]
-	}
-	return "tcp://" + net.JoinHostPort(s.url.Hostname(), port)
+	return "tcp://" + httpx.Address(s.url)
 }
 
 // String returns the address as errors and the receipt have it.

@@ -137,9 +137,9 @@ func (s *httpFetch) dials() []step.Effect {
 			effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + address})
 		}
 	}
-	add(address(s.parsed))
+	add(httpx.Address(s.parsed))
 	if s.manifest != nil {
-		add(address(s.manifest))
+		add(httpx.Address(s.manifest))
 	}
 	for _, host := range s.redirects {
 		if _, _, err := net.SplitHostPort(host); err != nil {
@@ -170,15 +170,6 @@ func parse(option, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// address returns the host and port that a URL leads to.
-func address(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
 // name returns the name of the file in a URL, "" if there is none.
 func name(u *url.URL) string {
 	name := path.Base(u.Path)
@@ -197,7 +188,7 @@ func (s *httpFetch) Run(ctx context.Context, env *step.Env) error {
 	f := fetch.Fetching{Options: &s.Options, Env: env}
 	if s.manifest != nil {
 		manifest := &httpobject.Object{Client: object.Client, URL: s.manifest}
-		if s.manifest.Scheme == s.parsed.Scheme && address(s.manifest) == address(s.parsed) {
+		if s.manifest.Scheme == s.parsed.Scheme && httpx.Address(s.manifest) == httpx.Address(s.parsed) {
 			manifest.Header = object.Header // it is for this server alone
 		}
 		f.ManifestObject = manifest

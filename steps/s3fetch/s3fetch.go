@@ -4,7 +4,6 @@ package s3fetch
 import (
 	"context"
 	"errors"
-	"net"
 	"net/url"
 	"path"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/fetch"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/s3"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
@@ -158,11 +158,7 @@ func (s *s3Fetch) dial() (step.Effect, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return step.Effect{}, fault.New(fault.Usage, "--endpoint-url is no http:// or https:// URL")
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return step.Effect{Verb: step.Dial, Object: "tcp://" + net.JoinHostPort(u.Hostname(), port)}, nil
+	return step.Effect{Verb: step.Dial, Object: "tcp://" + httpx.Address(u)}, nil
 }
 
 func (s *s3Fetch) Run(ctx context.Context, env *step.Env) error {
