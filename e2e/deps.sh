@@ -20,6 +20,9 @@ need postgresql /usr/lib/postgresql/*/bin/postgres
 need etcd-server /usr/bin/etcd
 need openssl /usr/bin/openssl
 need strace /usr/bin/strace
+need iproute2 /usr/sbin/ip /sbin/ip
+need iptables /usr/sbin/iptables-legacy
+need nftables /usr/sbin/nft
 need time /usr/bin/time
 need git /usr/bin/git
 need git-lfs /usr/bin/git-lfs

@@ -16,15 +16,16 @@ import (
 
 // uses holds one chain for each kind of step, with paths and servers that are not there.
 var uses = map[string][]string{
-	"wait-for":   {"tcp://db.invalid:5432", "https://web.invalid/", "postgres://db.invalid", "dns://db.invalid", "file:///absent"},
-	"mkdir":      {"/absent/dir", "--mode", "0700", "--owner", "1:1"},
-	"chown":      {"1:1", "/absent/dir", "--recursive"},
-	"chmod":      {"u=rwX,go=", "/absent/dir", "--recursive"},
-	"touch":      {"/absent/file"},
-	"write-file": {"/absent/file", "--content", "text"},
-	"render":     {"/absent/template", "/absent/file"},
-	"exec":       {"--", "/absent/program", "argument"},
-	"install":    {"/absent/dir"},
+	"wait-for":          {"tcp://db.invalid:5432", "https://web.invalid/", "postgres://db.invalid", "dns://db.invalid", "file:///absent"},
+	"mkdir":             {"/absent/dir", "--mode", "0700", "--owner", "1:1"},
+	"chown":             {"1:1", "/absent/dir", "--recursive"},
+	"chmod":             {"u=rwX,go=", "/absent/dir", "--recursive"},
+	"touch":             {"/absent/file"},
+	"write-file":        {"/absent/file", "--content", "text"},
+	"render":            {"/absent/template", "/absent/file"},
+	"exec":              {"--", "/absent/program", "argument"},
+	"install":           {"/absent/dir"},
+	"iptables-redirect": {"--preset", "istio", "--verify"},
 	"vault-render": {
 		"--template", "/absent/template=/absent/file", "--address", "https://vault.invalid:8200", "--ca-file", "/absent/ca.pem",
 		"--role", "web", "--token-sink", "/absent/token",

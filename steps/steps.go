@@ -9,6 +9,7 @@ import (
 	"github.com/slipway-init/slipway/steps/gitclone"
 	"github.com/slipway-init/slipway/steps/httpfetch"
 	"github.com/slipway-init/slipway/steps/install"
+	"github.com/slipway-init/slipway/steps/iptablesredirect"
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/s3fetch"
@@ -31,6 +32,7 @@ func All() []step.Kind {
 		vaultrender.Kind,
 		s3fetch.Kind,
 		httpfetch.Kind,
+		iptablesredirect.Kind,
 		gitclone.Kind,
 		exec.Kind,
 		install.Kind,

@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,5 +212,22 @@ func TestUnknownSectionIsAnError(t *testing.T) {
 	}
 	if got, err := choose([]string{"size", "start"}); err != nil || len(got) != 2 || got[0].name != "size" {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// What iptables-restore reads is turned into what iptables is given, without the comments.
+func TestParseRules(t *testing.T) {
+	got := parseRules("ip6", "*nat\n:SLIPWAY_X - [0:0]\n-A OUTPUT -m comment --comment slipway -j SLIPWAY_X\n"+
+		"-A SLIPWAY_X -m comment --comment \"a b #c\" -p tcp -j RETURN\nCOMMIT\n")
+	want := [][]string{
+		{"-w", "-t", "nat", "-N", "SLIPWAY_X"},
+		{"-w", "-t", "nat", "-A", "OUTPUT", "-m", "comment", "--comment", "slipway", "-j", "SLIPWAY_X"},
+		{"-w", "-t", "nat", "-A", "SLIPWAY_X", "-p", "tcp", "-j", "RETURN"},
+	}
+	if !slices.EqualFunc(got.rules, want, slices.Equal) {
+		t.Errorf("got %q, want %q", got.rules, want)
+	}
+	if tool := got.tool("iptables-nft"); tool != "ip6tables-nft" {
+		t.Errorf("got %s", tool)
 	}
 }

@@ -106,7 +106,7 @@ func fillFolder(path, manifest string, noise io.Reader, files int, size int64) e
 
 // close ends the servers and removes the files, which are large.
 func (s *store) close() {
-	for _, stop := range s.stops {
+	for _, stop := range slices.Backward(s.stops) {
 		stop()
 	}
 	_ = os.RemoveAll(s.root)
@@ -174,7 +174,11 @@ func (s *store) contest(contenders []contender) ([]*fetched, error) {
 					return nil, fmt.Errorf("%s of %s: %w", c.name, l.name, err)
 				}
 			}
-			for round := range s.rounds(5, 1) {
+			rounds := 5
+			if l.size >= 1<<30 {
+				rounds = 3
+			}
+			for round := range s.rounds(rounds, 1) {
 				for i, c := range contenders {
 					if c.once && round > 0 {
 						continue

@@ -37,6 +37,7 @@ func sections() []section {
 		{"size", "Size, and what each dependency costs", (*bench).size},
 		{"telemetry", "What a collector costs: one mkdir, traced", (*bench).telemetry},
 		{"chain", "A chain of eight file steps", (*bench).chain},
+		{"redirect", "The mesh redirect, for IPv4 and IPv6", (*bench).redirect},
 		{"vault", "Vault: a login and its templates, beside vault agent", (*bench).vault},
 		{"s3", "Fetching from S3, verified", (*bench).fetchS3},
 		{"http", "Fetching over HTTP, verified", (*bench).fetchHTTP},

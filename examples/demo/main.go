@@ -23,7 +23,7 @@ import (
 
 // scenes is the story; fullScenes follow with -full.
 var (
-	scenes     = []scene{preparation, again, artifacts, clone, failure}
+	scenes     = []scene{preparation, again, artifacts, clone, redirect, failure}
 	fullScenes = []scene{secrets}
 )
 

@@ -53,17 +53,18 @@ func TestTheStoryIsTold(t *testing.T) {
 		`└─ password +-r--------  28 bytes`,
 		`│ node\.id=2`,
 		`the migration is part of the trace: TRACEPARENT=00-`,
-		`├─ dependencies +1\.\d+s  ━+ +\d+ retries`,
+		`├─ dependencies +1\.\d+s  [━·]+ +\d+ retries`,
 		`└─ migrate +[\d.]+ms  ·+━`,
 		`none of them touched`,
 		`└─ model.safetensors.sha256 +-rw-r--r--`,
 		`│ http-fetch\.verified=true`,
 		`http-fetch +[\d.]+ms`,
+		`\| .*meta skuid \{ 2102 \} goto nat-proxy`,
 		`│ git-clone\.commit=[0-9a-f]{40}`,
 		`git-clone +[\d.]+m?s`,
 		`timed out after 1s: tcp://127\.0\.0\.1:\d+: connection refused`,
 		`│ hint: `,
-		`5 scenes in .*, and all went as it should\.`,
+		`6 scenes in .*, and all went as it should\.`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("the output does not match %q:\n%s", want, &out)

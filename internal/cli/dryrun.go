@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -13,10 +14,19 @@ import (
 	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/needs"
 	"github.com/slipway-init/slipway/internal/plan"
+	"github.com/slipway-init/slipway/internal/step"
 )
 
-// dryRun shows the plan as a tree of steps with their resolved options and effects, and what it needs of a pod.
-func (a *app) dryRun(p *plan.Plan) error {
+// dryRun shows the plan as a tree of steps with their resolved options and effects, and what it needs of a pod. With
+// --diff it asks the steps that can tell what they would change here.
+func (a *app) dryRun(ctx context.Context, p *plan.Plan) error {
+	var changes map[*plan.Task][]string
+	if a.options.diff {
+		var err error
+		if changes, err = a.changes(ctx, p); err != nil {
+			return err
+		}
+	}
 	out := bufio.NewWriter(a.Stdout)
 	deadline := ""
 	if p.Deadline > 0 {
@@ -24,18 +34,21 @@ func (a *app) dryRun(p *plan.Plan) error {
 	}
 	fmt.Fprintf(out, "plan%s:\n", deadline)
 	for i, n := range p.Root {
-		showNode(out, n, strconv.Itoa(i+1), "  ")
+		showNode(out, n, strconv.Itoa(i+1), "  ", changes)
 	}
 	showNeeds(out, needs.Of(p))
 	return out.Flush()
 }
 
 // showNode shows one node with its number.
-func showNode(out *bufio.Writer, n plan.Node, number, indent string) {
+func showNode(out *bufio.Writer, n plan.Node, number, indent string, changes map[*plan.Task][]string) {
 	var children []plan.Node
 	switch n := n.(type) {
 	case *plan.Task:
 		showTask(out, n, number, indent)
+		if lines, asked := changes[n]; asked {
+			showChanges(out, lines, indent)
+		}
 		return
 	case plan.Sequence:
 		children = n
@@ -45,7 +58,7 @@ func showNode(out *bufio.Writer, n plan.Node, number, indent string) {
 		fmt.Fprintf(out, "%s%s side by side\n", indent, number)
 	}
 	for i, child := range children {
-		showNode(out, child, number+"."+strconv.Itoa(i+1), indent+"  ")
+		showNode(out, child, number+"."+strconv.Itoa(i+1), indent+"  ", changes)
 	}
 }
 
@@ -68,6 +81,22 @@ func showTask(out *bufio.Writer, t *plan.Task, number, indent string) {
 	show(false, "  (default)")
 	for _, e := range t.Effects {
 		fmt.Fprintf(out, "%s    %s %s\n", indent, e.Verb, printable(e.Object))
+	}
+	if previewer, ok := t.Step.(step.Previewer); ok {
+		for line := range strings.Lines(previewer.Preview()) {
+			fmt.Fprintf(out, "%s      | %s\n", indent, strings.TrimRight(line, "\n"))
+		}
+	}
+}
+
+// showChanges shows what a task would change here.
+func showChanges(out *bufio.Writer, lines []string, indent string) {
+	if len(lines) == 0 {
+		lines = []string{"nothing"}
+	}
+	fmt.Fprintf(out, "%s    would change here:\n", indent)
+	for _, line := range lines {
+		fmt.Fprintf(out, "%s      %s\n", indent, printable(line))
 	}
 }
 

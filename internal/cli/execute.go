@@ -23,7 +23,7 @@ func (a *app) execute(ctx context.Context, p *plan.Plan) error {
 		p.Deadline = a.options.deadline
 	}
 	if a.options.dryRun {
-		return a.dryRun(p)
+		return a.dryRun(ctx, p)
 	}
 	screen := console.New(a.Stderr, console.Format(a.options.logFormat), levels[a.options.logLevel])
 	result := a.run(ctx, p, screen)
@@ -44,10 +44,13 @@ func (a *app) run(ctx context.Context, p *plan.Plan, screen *console.Console) ru
 	traced, trace := telemetry.Start(ctx, telemetry.Options{
 		Getenv: a.getenv, Log: log, Version: a.Version, Spool: a.options.telemetrySpool,
 	})
+	dial, done := dialer(p, log)
+	defer done()
 	runner := &run.Runner{
 		World: run.World{
 			Log:     log,
 			Environ: a.Environ,
+			Dial:    dial,
 			Streams: run.Streams{In: a.Stdin, Out: screen.Output(a.Stdout), Err: screen.Output(a.Stderr)},
 		},
 		Tracer:   trace.Tracer(),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 // options are the global options. They stand before the first step.
 type options struct {
 	dryRun          bool
+	diff            bool
 	deadline        time.Duration
 	report          string
 	logFormat       string
@@ -29,6 +31,7 @@ type options struct {
 func (o *options) flags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.BoolVar(&o.dryRun, "dry-run", false, "show what would be done and what it needs; touch nothing")
+	fs.BoolVar(&o.diff, "diff", false, "with --dry-run: look at this machine, and show what would change")
 	fs.DurationVar(&o.deadline, "deadline", 0, "end everything after this long; overrides the plan's own")
 	fs.StringVar(&o.report, "report", report.DefaultPath, "file for the termination message; empty writes none")
 	fs.StringVar(&o.logFormat, "log-format", string(console.Auto), "text, json, or auto: text on a terminal, json elsewhere")
@@ -44,6 +47,9 @@ func (o *options) check() error {
 	}
 	if _, ok := levels[o.logLevel]; !ok {
 		return usage(fmt.Errorf("--log-level: %q is not debug, info, warn or error", o.logLevel))
+	}
+	if o.diff && !o.dryRun {
+		return usage(errors.New("--diff goes with --dry-run"))
 	}
 	if o.deadline < 0 {
 		return usage(fmt.Errorf("--deadline: %s is less than nothing", o.deadline))

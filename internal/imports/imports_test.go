@@ -80,8 +80,14 @@ var rules = []rule{
 		why: "a store gives values; what asks for them is not its business",
 	},
 	{
-		from: "", except: []string{"internal/netfilter"}, forbid: []string{"github.com/google/nftables", "github.com/coreos/go-iptables"},
+		from: "", except: []string{"internal/netfilter"}, forbid: []string{
+			"github.com/google/nftables", "github.com/coreos/go-iptables", "github.com/mdlayher/", "github.com/jsimonetti/",
+		},
 		why: "one package holds the kernel's tables",
+	},
+	{
+		from: "internal/netfilter", forbid: []string{module}, allow: []string{module + "internal/fault", module + "internal/step"},
+		why: "rules are made of options alone",
 	},
 	{
 		from: "", except: []string{"internal/vault"}, forbid: []string{"github.com/hashicorp/vault"},
@@ -89,7 +95,7 @@ var rules = []rule{
 	},
 	{
 		from: "", except: []string{"internal/glob", "internal/git/worktree"}, forbid: []string{"github.com/bmatcuk/doublestar"},
-		why: "one pattern means one thing, whatever step it is given to; those of .gitattributes mean what git says",
+		why: "one pattern means one thing, whatever step it is given to; those of .gitattributes are git's",
 	},
 	{
 		from: "", except: []string{"internal/archive"}, forbid: []string{"archive/", "github.com/klauspost/compress/zstd"},

@@ -40,7 +40,7 @@ func retrying(ctx context.Context, policy step.Policy, part string, notify func(
 		if ctx.Err() != nil {
 			return lastCause(last, err)
 		}
-		last = err
+		last = lastCause(last, err) // an attempt may see the end of ctx a moment before ctx has ended
 		if !fault.KindOf(err).Transient() || (policy.Retries != step.Forever && n > policy.Retries) {
 			return err
 		}

@@ -151,7 +151,8 @@ func TestTimeoutKeepsTheLastCause(t *testing.T) {
 			return fmt.Errorf("ask web:443: %w", context.Cause(ctx)) // as net/http tells it
 		}, "x: ask web:443: timed out after 2s", 69},
 		{"deadline", time.Second, step.Policy{Timeout: 2 * time.Second, Retries: step.Forever, Backoff: 100 * time.Millisecond}, always(refused), "x: the plan's deadline of 1s has passed: dial tcp db:5432: connection refused", 69},
-		{"hanging at last", 0, step.Policy{Timeout: 2 * time.Second, Retries: 1, Backoff: time.Second}, failThenHang(refused), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
+		{"hanging at last", 0, step.Policy{Timeout: 2 * time.Second, Retries: 1, Backoff: time.Second}, failThen(refused, untilEnd), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
+		{"ahead of the timer", 0, step.Policy{Timeout: 2 * time.Second, Retries: 2, Backoff: time.Second}, failThen(refused, always(context.DeadlineExceeded)), "x: timed out after 2s: dial tcp db:5432: connection refused", 69},
 		{"final", 0, step.Policy{Timeout: 2 * time.Second, Retries: 5, Backoff: time.Second}, always(fault.New(fault.Data, "wrong")), "x: wrong", 65},
 		{"used up", 0, step.Policy{Timeout: time.Minute, Retries: 2, Backoff: time.Second}, always(refused), "x: dial tcp db:5432: connection refused", 69},
 		{"deaf", 0, step.Policy{Timeout: 2 * time.Second}, func(context.Context, *step.Env) error { time.Sleep(time.Hour); return nil }, "x: timed out after 2s: did not stop within 1s", 69},
@@ -176,15 +177,15 @@ func TestTimeoutKeepsTheLastCause(t *testing.T) {
 	}
 }
 
-// failThenHang fails once and then waits for its context.
-func failThenHang(err error) stepFunc {
+// failThen fails once and then does something else.
+func failThen(err error, then stepFunc) stepFunc {
 	tried := false
 	return func(ctx context.Context, env *step.Env) error {
 		if !tried {
 			tried = true
 			return err
 		}
-		return untilEnd(ctx, env)
+		return then(ctx, env)
 	}
 }
 

@@ -50,6 +50,20 @@ type Tuner interface {
 	Tune(p *Policy)
 }
 
+// Previewer is a Step that can show, without I/O, more of what Run will do than its effects say: the text of the rules
+// that it sets. --dry-run prints it.
+type Previewer interface {
+	// Preview returns lines of text, "" for none. Effects has been called before.
+	Preview() string
+}
+
+// Differ is a Step that can say what Run would change on this machine. --dry-run --diff asks it: that is the one part
+// of a dry-run that looks at the machine.
+type Differ interface {
+	// Diff returns a line for each change, none if Run would change nothing. It must change nothing itself.
+	Diff(ctx context.Context, env *Env) ([]string, error)
+}
+
 // Forever is the number of retries of a policy that only its timeout ends.
 const Forever = -1
 

@@ -46,9 +46,10 @@ func newSchedule(size int64, missing []span, window int64, limit int) *schedule 
 	return s
 }
 
-// part returns how much a connection takes at once: the more there are, the less, so that they fit into the window.
+// part returns how much a connection takes at once: the more there are, the less, so that they fit into the window, and never
+// so much that a kill loses a great deal of what has been asked for.
 func (s *schedule) part() int64 {
-	const least, most = 1 << 20, 16 << 20
+	const least, most = 1 << 20, 8 << 20
 	return min(max(s.window/int64(s.limit+1), least), most) / chunk * chunk
 }
 

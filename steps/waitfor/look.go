@@ -103,8 +103,15 @@ func over(ctx context.Context) bool {
 // refused", with the address only if the target does not name it. It marks a refusal and a name that does not exist as
 // gone.
 func (e *eye) plain(ctx context.Context, t target, err error) error {
-	if _, said := errors.AsType[*fault.Error](err); said || err == nil {
+	if said, ok := errors.AsType[*fault.Error](err); ok {
+		if op, dialled := said.Err.(*net.OpError); dialled && said.Hint != "" {
+			// Whoever dials knows why it fails: another mesh redirects the pod.
+			return fault.Hint(e.plain(ctx, t, op), "%s", said.Hint)
+		}
 		return err
+	}
+	if err == nil {
+		return nil
 	}
 	if missing, ok := errors.AsType[*net.DNSError](err); ok {
 		return e.unresolved(ctx, missing)

@@ -113,6 +113,27 @@ func listenTLS(t *testing.T, c tls.Certificate) string {
 	return serve(t, func(conn net.Conn) { _ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c}}).Handshake() })
 }
 
+// Whoever dials may know why a connection fails, such as another mesh's redirect: the text stays plain, and its hint is the
+// one to follow.
+func TestHintOfTheDialIsKept(t *testing.T) {
+	runner := steptest.Runner(t.TempDir())
+	runner.World.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:1")
+		return conn, fault.Hint(err, "run as another user")
+	}
+	for _, target := range []string{"tcp://db:5432", "http://db:5432/"} {
+		task := steptest.Task(t, Kind, steptest.Options{"target=" + target})
+		task.Policy.Timeout = 100 * time.Millisecond
+		result := runner.Run(t.Context(), &plan.Plan{Root: plan.Sequence{task}})
+		if want := target + ": 127.0.0.1:1: connection refused"; result.Err == nil || !strings.HasSuffix(result.Err.Error(), want) {
+			t.Errorf("got %v, want %s", result.Err, want)
+		}
+		if got := fault.HintOf(result.Err); got != "run as another user" {
+			t.Errorf("%s: got the hint %q", target, got)
+		}
+	}
+}
+
 func TestCertificates(t *testing.T) {
 	a := newAuthority(t)
 	good := listenTLS(t, a.server(t, time.Hour, "127.0.0.1", "db.test"))
