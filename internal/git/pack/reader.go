@@ -17,7 +17,7 @@ const maxChain = 1 << 14
 // Object is one object that is being read.
 type Object struct {
 	Type object.Type
-	Size int64  // in bytes
+	Size int64 // in bytes
 	// Data is the content when Size is up to 256 KiB, else nil. It must not be changed, and that of a blob is good until
 	// the reader is asked for another object.
 	Data []byte
