@@ -3,7 +3,6 @@ package gitclone
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -168,7 +167,7 @@ func (o *options) effects() []step.Effect {
 		effects = append(effects, step.Effect{Verb: step.Read, Object: o.address.Path})
 	}
 	if o.app.id != "" {
-		effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + endpointOf(o.api())})
+		effects = append(effects, step.Effect{Verb: step.Dial, Object: "tcp://" + httpx.Address(o.api())})
 	}
 	for _, file := range o.files() {
 		if file != "" {
@@ -184,15 +183,6 @@ func (o *options) api() *url.URL {
 		return u
 	}
 	return githubapp.APIOf(o.address.Host)
-}
-
-// endpointOf returns host and port of a URL.
-func endpointOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // files returns the files that are read, some of them "".
