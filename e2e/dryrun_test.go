@@ -33,6 +33,9 @@ var uses = map[string][]string{
 	"s3-fetch": {
 		"s3://absent/model/", "/absent/model", "--sha256-file", "s3://absent/SHA256SUMS", "--include", "*.bin", "--ca-file", "/absent/ca.pem",
 	},
+	"git-clone": {
+		"https://git.invalid/config.git", "/absent/config", "--ref", "v1", "--ca-file", "/absent/ca.pem", "--username", "app", "--password-file", "/absent/password",
+	},
 	"http-fetch": {
 		"https://web.invalid/site.tar.zst", "/absent/site", "--extract", "--sha256-file", "/absent/SHA256SUMS", "--username", "app", "--password-file", "/absent/password",
 	},

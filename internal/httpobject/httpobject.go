@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,15 +134,16 @@ func (o *Object) answer(response *http.Response, r transfer.Range, version strin
 // empty is the answer to a range of an object that has no bytes: RFC 9110, section 14.1.2, has no range for it.
 func (o *Object) empty(response *http.Response, r transfer.Range, answer *transfer.Answer) (*transfer.Answer, error) {
 	size := strings.TrimPrefix(response.Header.Get("Content-Range"), "bytes */")
+	whole, err := strconv.ParseInt(size, 10, 64)
 	if r.Offset == 0 && size == "0" {
 		response.Body.Close()
 		answer.Body, answer.Length, answer.Size = http.NoBody, 0, 0
 		return answer, nil
 	}
-	if r.Offset > 0 {
+	if r.Offset > 0 && (size == "" || err == nil && whole <= r.Offset) {
 		return nil, transfer.ErrChanged // it is shorter than it was
 	}
-	return nil, fault.New(fault.Data, "the server refuses bytes from 0 on and says that the object has %q", size)
+	return nil, fault.New(fault.Data, "the server refuses bytes from %d on and says that the object has %q", r.Offset, size)
 }
 
 // validator returns what If-Range may name: RFC 9110, section 13.1.5. A date is strong enough if the object is older than a
