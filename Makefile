@@ -34,11 +34,7 @@ test: ## Units, CLI scripts and fuzz seeds, with the race detector
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each
-	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | cut -d' ' -f2); do \
-	    echo "== $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$dir; \
-	  done; \
-	done
+	@GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
 .PHONY: e2e
 e2e: ## Tests against real servers: databases, nginx, a collector, Vault, S3
