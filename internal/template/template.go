@@ -89,7 +89,7 @@ type Template struct {
 }
 
 // Parse parses text and finds what is wrong before it is rendered: an unknown function, a missing end. The name stands for
-// it in errors, which are Data. It does no I/O.
+// it in errors, which are Data. It does no I/O. Several may be parsed at a time.
 func (e *Engine) Parse(name, text string) (*Template, error) {
 	if len(text) > MaxText {
 		return nil, fault.New(fault.Data, "%s: the template is over %d bytes", name, MaxText)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
@@ -41,6 +43,8 @@ type run struct {
 	anew      bool // take no certificate from the old files
 
 	files        []atomicfile.Entry
+	at           map[string]int          // where in files the file of a clean path is
+	size         int                     // of files together, in bytes
 	toFile       map[string]bool         // those of files, by path, that writeToFile has written
 	certificates map[string]*certificate // by the call that gave them
 	incomplete   bool                    // a certificate from the old files lacks a part
@@ -53,24 +57,44 @@ type answer struct {
 	secret *vault.Secret
 }
 
-// load reads all templates and parses them.
+// load reads all templates and parses them, on all CPUs where there are many.
 func (r *run) load() error {
 	engine := newEngine(r)
-	for _, source := range r.planned {
-		if !r.inline {
-			text, err := template.ReadFile(r.env, source.name)
-			if err != nil {
-				return err
+	documents, faults := make([]document, len(r.planned)), make([]error, len(r.planned))
+	const alone = 8 // so few templates are parsed sooner than a goroutine begins
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 1+len(r.planned)/alone) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(documents); i = int(next.Add(1)) - 1 {
+				documents[i], faults[i] = r.parse(engine, r.planned[i])
 			}
-			source.text = text
-		}
-		parsed, err := engine.Parse(source.name, source.text)
+		})
+	}
+	all.Wait()
+	for _, err := range faults {
 		if err != nil {
 			return err
 		}
-		r.documents = append(r.documents, document{source, parsed, parsed.Calls(readsSecret, issues)})
 	}
+	r.documents = documents
 	return nil
+}
+
+// parse reads a template and parses it.
+func (r *run) parse(engine *template.Engine, from source) (document, error) {
+	if !r.inline {
+		text, err := template.ReadFile(r.env, from.name)
+		if err != nil {
+			return document{}, err
+		}
+		from.text = text
+	}
+	parsed, err := engine.Parse(from.name, from.text)
+	if err != nil {
+		return document{}, err
+	}
+	return document{from, parsed, parsed.Calls(readsSecret, issues)}, nil
 }
 
 // render returns all files of the step. It is done a second time if a certificate that was found in the old files lacks
@@ -142,7 +166,8 @@ func parsePath(text string) (path string, params url.Values, err error) {
 
 // all makes the files of all documents and of the secrets without a template.
 func (r *run) all() error {
-	r.files, r.toFile, r.certificates = nil, make(map[string]bool), make(map[string]*certificate)
+	r.files, r.at, r.size = nil, make(map[string]int), 0
+	r.toFile, r.certificates = make(map[string]bool), make(map[string]*certificate)
 	for _, d := range r.documents {
 		r.answers = nil
 		content, err := d.parsed.Render(r.ctx)
@@ -162,31 +187,30 @@ func (r *run) attributes() atomicfile.Attributes {
 
 // add keeps a file until all are there. A path that is written twice is a fault.
 func (r *run) add(path string, content []byte, a atomicfile.Attributes) error {
-	own := []string{filepath.Clean(r.tokenSink), filepath.Clean(r.vault.Receipt)}
-	if r.file(path) != nil || slices.Contains(own, filepath.Clean(path)) {
+	full := r.env.Path(path)
+	clean := filepath.Clean(full)
+	own := []string{filepath.Clean(r.env.Path(r.tokenSink)), filepath.Clean(r.env.Path(r.vault.Receipt))}
+	if _, twice := r.at[clean]; twice || slices.Contains(own, clean) {
 		return fault.New(fault.Data, "%s is written twice", path)
 	}
-	r.files = append(r.files, atomicfile.Entry{Path: r.env.Path(path), Content: content, Attributes: a})
-	return r.bounded()
+	r.at[clean] = len(r.files)
+	r.files = append(r.files, atomicfile.Entry{Path: full, Content: content, Attributes: a})
+	return r.grow(len(content))
 }
 
 // file returns the file at path, if it is there already.
 func (r *run) file(path string) *atomicfile.Entry {
-	clean := filepath.Clean(r.env.Path(path))
-	i := slices.IndexFunc(r.files, func(f atomicfile.Entry) bool { return filepath.Clean(f.Path) == clean })
-	if i < 0 {
+	i, found := r.at[filepath.Clean(r.env.Path(path))]
+	if !found {
 		return nil
 	}
 	return &r.files[i]
 }
 
-// bounded returns a fault if the files are too large together.
-func (r *run) bounded() error {
-	size := 0
-	for _, f := range r.files {
-		size += len(f.Content)
-	}
-	if size > maxOutput {
+// grow counts so many bytes more of the files, and returns a fault if they are too large together.
+func (r *run) grow(by int) error {
+	r.size += by
+	if r.size > maxOutput {
 		return fault.New(fault.Data, "the files of one step are over %d bytes together", maxOutput)
 	}
 	return nil

@@ -44,11 +44,12 @@ func (r *run) writeToFile(path, user, group, mode string, more ...string) (strin
 		r.toFile[filepath.Clean(path)] = true
 		return "", r.add(path, []byte(content), attributes)
 	}
+	before := len(file.Content)
 	if !slices.Contains(flags, "append") {
 		file.Content = nil
 	}
 	file.Content, file.Attributes = append(file.Content, content...), attributes
-	return "", r.bounded()
+	return "", r.grow(len(file.Content) - before)
 }
 
 // fileAttributes reads the owner and mode that a template gives a file. A name of a user is refused: it means what the
