@@ -43,6 +43,7 @@ var rules = []rule{
 	{
 		from: "internal/", except: []string{
 			"internal/plan", "internal/needs", "internal/run", "internal/console", "internal/report", "internal/cli", "internal/step/steptest",
+			"internal/manifest", "internal/lint", "internal/convert",
 		},
 		forbid: []string{module + "internal/plan", module + "internal/run"},
 		why:    "what steps share, and what sends the traces, stands below the plan and knows of none",

@@ -64,6 +64,12 @@ type Differ interface {
 	Diff(ctx context.Context, env *Env) ([]string, error)
 }
 
+// SecretWriter is a Step that writes secrets. What is made from plans for a cluster keeps those paths off disks.
+type SecretWriter interface {
+	// Secrets returns those of the objects that the step writes which hold secrets. Effects has been called before.
+	Secrets() []string
+}
+
 // Forever is the number of retries of a policy that only its timeout ends.
 const Forever = -1
 

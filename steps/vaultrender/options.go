@@ -107,6 +107,18 @@ func (o *options) Effects() ([]step.Effect, error) {
 	return append(effects, written...), errors.Join(append(faults, err)...)
 }
 
+// Secrets returns all that is written: even the receipt tells of leases.
+func (o *options) Secrets() []string {
+	effects, _ := o.written(o.planned) // Effects has told the error
+	var objects []string
+	for _, e := range effects {
+		if e.Verb == step.Write {
+			objects = append(objects, e.Object)
+		}
+	}
+	return objects
+}
+
 // sources returns the templates with their destinations. With secrets, dest is theirs.
 func (o *options) sources() ([]source, error) {
 	switch {

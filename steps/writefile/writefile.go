@@ -4,6 +4,7 @@ package writefile
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -88,6 +89,14 @@ func (s *file) Effects() ([]step.Effect, error) {
 	effects := s.from.Effects()
 	written, err := atomicfile.Effects("path", s.path, s.owner)
 	return append(effects, written...), errors.Join(append(faults, err)...)
+}
+
+// Secrets returns the file if its content is referred to and not everybody may read it.
+func (s *file) Secrets() []string {
+	if !s.from.Given() || (s.given.Changed && s.mode.Bits()&0o004 != 0) {
+		return nil
+	}
+	return []string{filepath.Clean(s.path)}
 }
 
 func (s *file) Run(ctx context.Context, env *step.Env) error {
