@@ -99,7 +99,7 @@ another try:
 	for _, kind := range a.Kinds {
 		root.AddCommand(a.stepCommand(kind))
 	}
-	for _, command := range []*cobra.Command{a.runCommand(), a.manifestCommand(), a.lintCommand(), a.schemaCommand(), a.stepsCommand(), a.versionCommand()} {
+	for _, command := range []*cobra.Command{a.runCommand(), a.manifestCommand(), a.lintCommand(), a.convertCommand(), a.schemaCommand(), a.stepsCommand(), a.versionCommand()} {
 		command.GroupID = groupCommands
 		root.AddCommand(command)
 	}

@@ -100,7 +100,7 @@ type (
 			Level Severity `json:"level"`
 		} `json:"defaultConfiguration"`
 	}
-	sarifText   struct {
+	sarifText struct {
 		Text string `json:"text"`
 	}
 	sarifResult struct {
