@@ -134,8 +134,11 @@ func covered(path string, writes []string) bool {
 
 // order puts first what goes into the container before, and last what goes into the one after.
 func order(stage []share, before []share, after [][]share) {
+	connects := slices.ContainsFunc(stage, func(s share) bool { return len(needs.Of(&plan.Plan{Root: s.nodes}).Dials) > 0 })
 	rank := func(s share) int {
 		switch {
+		case connects && slices.Contains(names(s.capabilities), "NET_ADMIN"):
+			return 3 // the others have the network to themselves
 		case len(before) > 0 && before[len(before)-1].key() == s.key():
 			return 0
 		case len(after) > 0 && slices.ContainsFunc(after[0], func(next share) bool { return next.key() == s.key() }):
