@@ -69,7 +69,7 @@ var planted = []struct {
 	{"redirect-before-network", "[vault-render,", "[iptables-redirect, --preset=istio, then, vault-render,", 10},
 	{"redirect-host-network", "hostNetwork: false", "hostNetwork: true", 5},
 	{"replace-in-init", "[iptables-redirect, --preset=istio]", "[iptables-redirect, --preset=istio, then, exec, --replace, --, /app]", 22},
-	{"secret-in-words", "[iptables-redirect,", "[wait-for, \"http://me:hunter2@x/\", then, iptables-redirect,", 22},
+	{"secret-in-words", "[iptables-redirect,", "[exec, --, curl, \"http://me:hunter2@x/\"] #", 22},
 	{"unverified-tls", "--role=shop", "--role=shop, --insecure-skip-tls-verify", 10},
 	{"unpinned-commit", "[iptables-redirect,", "[git-clone, https://x/y, /secrets/x, then, iptables-redirect,", 22},
 	{"unproven-download", "[iptables-redirect,", "[http-fetch, https://x/y, /secrets/x, then, iptables-redirect,", 22},
