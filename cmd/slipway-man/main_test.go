@@ -24,4 +24,9 @@ func TestEveryStepHasItsPage(t *testing.T) {
 			t.Errorf("%s: the page lacks the options", kind.Name)
 		}
 	}
+	for _, command := range []string{"manifest", "lint", "convert"} {
+		if _, err := os.Stat(filepath.Join(folder, "slipway-"+command+".1")); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -325,3 +325,15 @@ func TestJSONIsAList(t *testing.T) {
 		}
 	}
 }
+
+func TestPageListsEveryRule(t *testing.T) {
+	page, err := os.ReadFile("../../docs/lint.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range lint.Rules() {
+		if row := "| `" + rule.ID + "` | " + string(rule.Severity) + " | " + rule.Text + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/lint.md has no row %s", row)
+		}
+	}
+}
