@@ -27,7 +27,7 @@ func (c *connection) run(ctx context.Context, a *segment, answer *Answer) error 
 			}
 		}
 		if c.buffer == nil {
-			c.buffer = make([]byte, chunk)
+			c.buffer = c.ahead.buffer()
 		}
 		err := c.fetch(ctx, a)
 		c.schedule.finish(a)
@@ -100,7 +100,8 @@ func (c *connection) ask(ctx context.Context, a *segment) (*Answer, error) {
 	return answer, nil
 }
 
-// receive writes the body of an answer to where a is, chunk by chunk, and notes each one that is whole.
+// receive writes the body of an answer to where a is, chunk by chunk, and notes each one that is whole. The follower may
+// have each from memory.
 func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 	pos, rest := c.schedule.advance(a, 0)
 	for rest > 0 {
@@ -114,6 +115,7 @@ func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 					return err
 				}
 			}
+			c.buffer = c.ahead.keep(pos, c.buffer[:n])
 			pos, rest = c.schedule.advance(a, n)
 		}
 		if err == io.EOF && rest > 0 {

@@ -28,21 +28,23 @@ type schedule struct {
 	mu     sync.Mutex
 	grown  sync.Cond // for the follower: more is written
 	news   sync.Cond // for connections: there may be something to take
+	wider  sync.Cond // for connections that are too many: the limit may be another one
 	todo   []span    // what nobody is at work on, in order
 	active []*segment
 
 	size     int64 // of the object
 	followed int64 // where the follower is
 	window   int64 // how far before the follower a part may begin
+	backlog  int64 // how much may be whole that the follower has not taken, for a part to begin
 	limit    int   // connections that may work at once
 	most     int   // the highest limit there was
 	over     bool  // somebody has failed
 }
 
 // newSchedule returns a schedule of what is missing of an object.
-func newSchedule(size int64, missing []span, window int64, limit int) *schedule {
-	s := &schedule{size: size, todo: missing, window: window, limit: limit, most: limit}
-	s.grown.L, s.news.L = &s.mu, &s.mu
+func newSchedule(size int64, missing []span, window, backlog int64, limit int) *schedule {
+	s := &schedule{size: size, todo: missing, window: window, backlog: backlog, limit: limit, most: limit}
+	s.grown.L, s.news.L, s.wider.L = &s.mu, &s.mu, &s.mu
 	return s
 }
 
@@ -54,7 +56,8 @@ func (s *schedule) part() int64 {
 }
 
 // take returns the next segment for the connection of that number, nil when there will never be one again. It waits
-// while the connection is one too many, while the follower is too far behind, and while the others will soon be done.
+// while the connection is one too many, while the follower is too far behind or has too much to do, and while the others will
+// soon be done.
 func (s *schedule) take(number int) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +66,9 @@ func (s *schedule) take(number int) *segment {
 		case s.over, len(s.todo) == 0 && len(s.active) == 0:
 			return nil
 		case number >= s.limit:
-		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window:
+			s.wider.Wait()
+			continue
+		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window && s.whole()-s.followed <= s.backlog:
 			return s.begin(s.cut(s.part()))
 		default:
 			if stolen, ok := s.steal(); ok {
@@ -165,6 +170,7 @@ func (s *schedule) end() {
 func (s *schedule) tell() {
 	s.grown.Signal()
 	s.news.Broadcast()
+	s.wider.Broadcast()
 }
 
 // look makes connections look again for something to take: time passes, and the others may turn out to be slow.
