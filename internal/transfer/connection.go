@@ -107,7 +107,7 @@ func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 	for rest > 0 {
 		n, err := watch.fill(body, c.buffer[:min(chunk-pos%chunk, rest)])
 		if n > 0 {
-			if _, err := c.file.WriteAt(c.buffer[:n], pos); err != nil {
+			if err := c.write(c.buffer[:n], pos); err != nil {
 				return err
 			}
 			if end := pos + int64(n); end%chunk == 0 || end == c.result.Size {
@@ -126,4 +126,12 @@ func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 		}
 	}
 	return nil
+}
+
+// write writes p to the file at pos.
+func (c *connection) write(p []byte, pos int64) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.file.WriteAt(p, pos)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,7 @@ type exchange struct {
 	journal  *journal // nil until the object's size is known
 	schedule *schedule
 	ahead    *ahead
+	writing  sync.Mutex // the kernel lets one at a time write to a file, and whoever waits for it there holds up a CPU
 	governor *governor
 	result   Result
 	sum      hash.Hash
@@ -170,7 +172,7 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 	if most == 0 {
 		most = defaultConnections
 	}
-	x.schedule = newSchedule(x.result.Size, missing, x.window(), x.kept()/2, min(most, firstConnections))
+	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
 	x.ahead = newAhead(x.kept())
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()

@@ -35,15 +35,14 @@ type schedule struct {
 	size     int64 // of the object
 	followed int64 // where the follower is
 	window   int64 // how far before the follower a part may begin
-	backlog  int64 // how much may be whole that the follower has not taken, for a part to begin
 	limit    int   // connections that may work at once
 	most     int   // the highest limit there was
 	over     bool  // somebody has failed
 }
 
 // newSchedule returns a schedule of what is missing of an object.
-func newSchedule(size int64, missing []span, window, backlog int64, limit int) *schedule {
-	s := &schedule{size: size, todo: missing, window: window, backlog: backlog, limit: limit, most: limit}
+func newSchedule(size int64, missing []span, window int64, limit int) *schedule {
+	s := &schedule{size: size, todo: missing, window: window, limit: limit, most: limit}
 	s.grown.L, s.news.L, s.wider.L = &s.mu, &s.mu, &s.mu
 	return s
 }
@@ -56,8 +55,7 @@ func (s *schedule) part() int64 {
 }
 
 // take returns the next segment for the connection of that number, nil when there will never be one again. It waits
-// while the connection is one too many, while the follower is too far behind or has too much to do, and while the others will
-// soon be done.
+// while the connection is one too many, while the follower is too far behind, and while the others will soon be done.
 func (s *schedule) take(number int) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +66,7 @@ func (s *schedule) take(number int) *segment {
 		case number >= s.limit:
 			s.wider.Wait()
 			continue
-		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window && s.whole()-s.followed <= s.backlog:
+		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window:
 			return s.begin(s.cut(s.part()))
 		default:
 			if stolen, ok := s.steal(); ok {
@@ -209,6 +207,13 @@ func (s *schedule) follow(from int64) (to int64) {
 		}
 		s.grown.Wait()
 	}
+}
+
+// behind returns how many bytes the follower could take and has not.
+func (s *schedule) behind() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole() - s.followed
 }
 
 // whole returns up to where the object is whole.

@@ -9,8 +9,8 @@
 // (governor.go) adds connections while that makes the whole faster, takes some away when the server asks for patience, and
 // gives up a connection that is slow beside the others. One follower (exchange.go) takes the object's bytes in their order
 // and hashes them, just behind the connections: from memory (ahead.go), where the chunks that are needed next are kept, and
-// else from the file, which is still in the page cache, since parts may not run further ahead than a window. While it has
-// much to do no part is begun. All that is whole is noted in a journal at the end of the file itself (journal.go).
+// else from the file, which is still in the page cache, since parts may not run further ahead than a window. All that is
+// whole is noted in a journal at the end of the file itself (journal.go).
 //
 // # Memory
 //
