@@ -39,7 +39,7 @@ fuzz: ## Every fuzz target for FUZZTIME each
 .PHONY: e2e
 e2e: ## Tests against real servers: databases, nginx, a collector, Vault, S3
 	@e2e/deps.sh || { [ -z "$(CI)" ] && echo "skipped: the servers above are missing" && exit 0; exit 1; } && \
-	  $(GO) -C e2e run ./tools consul minio otelcol toxiproxy vault versitygw >/dev/null && \
+	  $(GO) -C e2e run ./tools consul gitea minio otelcol toxiproxy vault versitygw >/dev/null && \
 	  $(GO) -C e2e test -count=1 -timeout 30m ./...
 
 .PHONY: bench
