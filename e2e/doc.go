@@ -1,6 +1,6 @@
 // Package e2e tests the slipway binary against real servers: PostgreSQL, MariaDB, Redis, nginx, a gRPC health server, an
-// OpenTelemetry Collector, Vault, two S3 servers, git's own servers and sshd, each on loopback, started and stopped by the
-// test that needs it.
+// OpenTelemetry Collector, Vault, two S3 servers, git's own servers, sshd and Gitea, each on loopback, started and stopped by
+// the test that needs it.
 //
 // It is a module of its own, so that nothing of what it needs is a dependency of slipway. Servers come from Debian's
 // packages (deps.sh installs what is missing) or are built from the pinned modules below tools/ into a cache outside

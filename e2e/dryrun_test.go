@@ -26,6 +26,10 @@ var uses = map[string][]string{
 	"exec":              {"--", "/absent/program", "argument"},
 	"install":           {"/absent/dir"},
 	"iptables-redirect": {"--preset", "istio", "--verify"},
+	"apparmor-load":     {"/absent/web.aa", "/absent/profiles", "--allow-name", "team-*"},
+	"apparmor-compile":  {"/absent/web.profile", "/absent/web.aa", "--features", "/absent/features"},
+	"seccomp-install":   {"/absent/app.json", "--localhost-profile", "team/app.json"},
+	"selinux-label":     {"system_u:object_r:container_file_t:s0", "/absent/dir", "--recursive"},
 	"vault-render": {
 		"--template", "/absent/template=/absent/file", "--address", "https://vault.invalid:8200", "--ca-file", "/absent/ca.pem",
 		"--role", "web", "--token-sink", "/absent/token",

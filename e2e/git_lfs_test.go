@@ -8,40 +8,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slipway-init/slipway/e2e/internal/gitrepo"
 	"github.com/slipway-init/slipway/e2e/internal/servers"
 	"github.com/slipway-init/slipway/e2e/internal/slipway"
-	"github.com/slipway-init/slipway/e2e/internal/tools"
 )
 
 // What the real git-lfs has pushed comes as the real git-lfs gets it, verified; an object that is another one, or missing,
-// stops the run.
+// stops the run: a forge keeps no such objects, so the server is a stand-in (TestGitForge has a real one).
 func TestGitLFS(t *testing.T) {
 	t.Parallel()
-	tools.Installed(t, "git-lfs")
 	root := servers.Dir(t)
 	backend, err := url.Parse("http://" + servers.StartGitHTTP(t, root, "", "").Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := servers.StartLFS(t, "bob", "s3cret", httputil.NewSingleHostReverseProxy(backend))
-	withUser := strings.Replace(server.URL, "http://", "http://bob:s3cret@", 1)
-
-	r := gitrepo.New(t)
-	lfs := []string{"HOME=" + servers.Dir(t)}
-	git := func(args ...string) string { return r.GitWith("", lfs, args...) }
-	git("lfs", "install")
-	git("lfs", "track", "*.bin")
-	r.Write("small.bin", []byte("small"), 0o644)
-	r.Write("dir/large.bin", noise(7, 20<<20), 0o755)
-	r.Write("dir/copy.bin", noise(7, 20<<20), 0o644)
-	r.Write("not-tracked.txt", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), 0o644)
-	git("add", "-A")
-	git("commit", "-q", "-m", "lfs")
+	r, environ := withLFS(t)
 	r.Publish(root, "repository.git")
-	git("lfs", "push", withUser+"/repository.git", "main")
+	address := withUser(t, server.URL+"/repository.git", "bob", "s3cret")
+	r.GitWith("", environ, "lfs", "push", address, "main")
 	want := filepath.Join(servers.Dir(t), "by-git")
-	git("clone", "-q", withUser+"/repository.git", want)
+	r.GitWith("", environ, "clone", "-q", address, want)
 
 	password := filepath.Join(t.TempDir(), "password")
 	write(t, password, "s3cret")

@@ -344,12 +344,10 @@ func TestGitInASmallContainer(t *testing.T) {
 	small.Commit("5,000 files")
 	small.Publish(root, "small")
 	large := gitrepo.New(t)
-	for i := range 20 {
-		large.Write("superseded", noise(byte(i), 2<<20), 0o644)
+	for i := range 200 {
+		large.Write("superseded", noise(byte(i), 256<<10), 0o644)
 		large.Write("log", []byte(strings.Repeat("x", i)), 0o644)
-		for k := range 10 {
-			large.Write(fmt.Sprintf("big/%d-%d", i, k), noise(byte(i*10+k), 1<<20), 0o644)
-		}
+		large.Write(fmt.Sprintf("big/%d", i), noise(byte(i), 1<<20), 0o644)
 		large.Commit(fmt.Sprint(i))
 	}
 	large.Publish(root, "large")

@@ -6,6 +6,7 @@ require (
 	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.114.8
+	github.com/elastic/go-seccomp-bpf v1.6.0
 	github.com/klauspost/compress v1.18.4
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0

@@ -103,6 +103,9 @@ type (
 				Medium    string
 				SizeLimit string `yaml:"sizeLimit"`
 			} `yaml:"emptyDir"`
+			HostPath *struct {
+				Path, Type string
+			} `yaml:"hostPath"`
 			ConfigMap *struct{ Name string } `yaml:"configMap"`
 			Secret    *struct {
 				SecretName  string `yaml:"secretName"`
@@ -153,6 +156,15 @@ type (
 		Capabilities             struct {
 			Add, Drop []string
 		}
+		AppArmorProfile *profile `yaml:"appArmorProfile"`
+		SeccompProfile  *profile `yaml:"seccompProfile"`
+		SELinuxOptions  *struct {
+			Type string
+		} `yaml:"seLinuxOptions"`
+	}
+	profile struct {
+		Type             string
+		LocalhostProfile string `yaml:"localhostProfile"`
 	}
 	resources struct {
 		Requests, Limits map[string]string
@@ -226,8 +238,12 @@ func checkPod(t *testing.T, file string, pod podSpec, claims []string) {
 		t.Error("the pod mounts a service account's token that nobody needs")
 	}
 	volumes := claims
+	var ofNode []string
 	for _, volume := range pod.Volumes {
 		volumes = append(volumes, volume.Name)
+		if volume.HostPath != nil {
+			ofNode = append(ofNode, volume.Name)
+		}
 	}
 	found := false
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
@@ -236,7 +252,7 @@ func checkPod(t *testing.T, file string, pod podSpec, claims []string) {
 			found = true
 			capabilities = checkSlipway(t, file, c)
 		}
-		checkContainer(t, c, volumes, capabilities)
+		checkContainer(t, c, volumes, ofNode, capabilities)
 	}
 	if !found {
 		t.Error("no container runs slipway")
@@ -244,8 +260,8 @@ func checkPod(t *testing.T, file string, pod podSpec, claims []string) {
 }
 
 // checkContainer checks what every container of the examples has in common. One that needs capabilities has those alone,
-// and is root: Kubernetes gives them to no other user.
-func checkContainer(t *testing.T, c container, volumes []string, capabilities []needs.Capability) {
+// and is root: Kubernetes gives them to no other user. So is one that writes to a folder of the node's, which is root's.
+func checkContainer(t *testing.T, c container, volumes, ofNode []string, capabilities []needs.Capability) {
 	t.Helper()
 	no, root := false, 0
 	want := securityContext{AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: true}
@@ -254,6 +270,14 @@ func checkContainer(t *testing.T, c container, volumes []string, capabilities []
 		want.RunAsUser, want.RunAsGroup, want.RunAsNonRoot = &root, &root, &no
 		want.Capabilities.Add = append(want.Capabilities.Add, capability.Name)
 	}
+	for _, m := range c.VolumeMounts {
+		if slices.Contains(ofNode, m.Name) && !m.ReadOnly {
+			want.RunAsUser, want.RunAsGroup, want.RunAsNonRoot = &root, &root, &no
+		}
+	}
+	// Which profiles a container has is what an example may show.
+	want.AppArmorProfile, want.SeccompProfile = c.SecurityContext.AppArmorProfile, c.SecurityContext.SeccompProfile
+	want.SELinuxOptions = c.SecurityContext.SELinuxOptions
 	if c.RestartPolicy == "Always" { // a mesh's proxy is known by its user
 		want.RunAsUser, want.RunAsGroup = c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup
 	}

@@ -3,6 +3,8 @@ package steps
 
 import (
 	"github.com/slipway-init/slipway/internal/step"
+	"github.com/slipway-init/slipway/steps/apparmorcompile"
+	"github.com/slipway-init/slipway/steps/apparmorload"
 	"github.com/slipway-init/slipway/steps/chmod"
 	"github.com/slipway-init/slipway/steps/chown"
 	"github.com/slipway-init/slipway/steps/exec"
@@ -13,6 +15,8 @@ import (
 	"github.com/slipway-init/slipway/steps/mkdir"
 	"github.com/slipway-init/slipway/steps/render"
 	"github.com/slipway-init/slipway/steps/s3fetch"
+	"github.com/slipway-init/slipway/steps/seccompinstall"
+	"github.com/slipway-init/slipway/steps/selinuxlabel"
 	"github.com/slipway-init/slipway/steps/touch"
 	"github.com/slipway-init/slipway/steps/vaultrender"
 	"github.com/slipway-init/slipway/steps/waitfor"
@@ -34,6 +38,10 @@ func All() []step.Kind {
 		httpfetch.Kind,
 		iptablesredirect.Kind,
 		gitclone.Kind,
+		apparmorload.Kind,
+		apparmorcompile.Kind,
+		seccompinstall.Kind,
+		selinuxlabel.Kind,
 		exec.Kind,
 		install.Kind,
 	}

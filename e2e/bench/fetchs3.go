@@ -117,7 +117,7 @@ func (s *store) startGateway() (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := s.command(server, "--port", address, "--region", "us-east-1", "--quiet", "posix", objects)
+	cmd := s.command(server, "--port", address, "--region", "us-east-1", "--quiet", "--keep-alive", "posix", objects) // as S3 keeps connections
 	cmd.Env = append(cmd.Env, "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
 	s.stops = append(s.stops, func() { _ = os.RemoveAll(objects) })
 	if err := s.serve(cmd, address); err != nil {

@@ -124,6 +124,9 @@ func fill(ctx context.Context, f *File, content io.ReadSeeker) error {
 // holds reports whether the target is a regular file with just this content. A target that cannot be read is taken for
 // one that differs: it may still be replaced.
 func (t *target) holds(ctx context.Context, content io.ReadSeeker) (bool, error) {
+	if t.absent {
+		return false, nil
+	}
 	f, err := t.dir.OpenFile(t.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false, nil
@@ -190,6 +193,7 @@ func (r *reader) Read(p []byte) (int, error) {
 func (t *target) check(info fs.FileInfo, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		t.absent = true
 		return nil
 	case err != nil:
 		return t.failed(err)

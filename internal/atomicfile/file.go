@@ -164,6 +164,7 @@ type target struct {
 	name     string
 	dir      *os.Root
 	borrowed bool // dir is the caller's
+	absent   bool // there was nothing when it was looked at first
 }
 
 // open opens the directory of path and refuses what may not be replaced. With a root, path is below it, and no link leads

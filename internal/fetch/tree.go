@@ -74,7 +74,7 @@ func (f *Fetching) openTree() (*os.Root, error) {
 		var parent *os.Root
 		if parent, err = os.OpenRoot(filepath.Dir(dir)); err == nil {
 			defer parent.Close()
-			if err = f.makeFolder(parent, filepath.Base(dir)); err == nil {
+			if err = f.makeFolder(parent, filepath.Base(dir)); err == nil || os.IsExist(err) { // a neighbour was quicker
 				root, err = os.OpenRoot(dir)
 			}
 		}

@@ -27,7 +27,7 @@ func (c *connection) run(ctx context.Context, a *segment, answer *Answer) error 
 			}
 		}
 		if c.buffer == nil {
-			c.buffer = make([]byte, chunk)
+			c.buffer = c.ahead.buffer()
 		}
 		err := c.fetch(ctx, a)
 		c.schedule.finish(a)
@@ -100,13 +100,14 @@ func (c *connection) ask(ctx context.Context, a *segment) (*Answer, error) {
 	return answer, nil
 }
 
-// receive writes the body of an answer to where a is, chunk by chunk, and notes each one that is whole.
+// receive writes the body of an answer to where a is, chunk by chunk, and notes each one that is whole. The follower may
+// have each from memory.
 func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 	pos, rest := c.schedule.advance(a, 0)
 	for rest > 0 {
 		n, err := watch.fill(body, c.buffer[:min(chunk-pos%chunk, rest)])
 		if n > 0 {
-			if _, err := c.file.WriteAt(c.buffer[:n], pos); err != nil {
+			if err := c.write(c.buffer[:n], pos); err != nil {
 				return err
 			}
 			if end := pos + int64(n); end%chunk == 0 || end == c.result.Size {
@@ -114,6 +115,7 @@ func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 					return err
 				}
 			}
+			c.buffer = c.ahead.keep(pos, c.buffer[:n])
 			pos, rest = c.schedule.advance(a, n)
 		}
 		if err == io.EOF && rest > 0 {
@@ -124,4 +126,12 @@ func (c *connection) receive(a *segment, body io.Reader, watch *watch) error {
 		}
 	}
 	return nil
+}
+
+// write writes p to the file at pos.
+func (c *connection) write(p []byte, pos int64) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.file.WriteAt(p, pos)
+	return err
 }

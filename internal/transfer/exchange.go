@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,8 @@ type exchange struct {
 
 	journal  *journal // nil until the object's size is known
 	schedule *schedule
+	ahead    *ahead
+	writing  sync.Mutex // the kernel lets one at a time write to a file, and whoever waits for it there holds up a CPU
 	governor *governor
 	result   Result
 	sum      hash.Hash
@@ -170,6 +173,7 @@ func (x *exchange) parallel(ctx context.Context, first *Answer, missing []span) 
 		most = defaultConnections
 	}
 	x.schedule = newSchedule(x.result.Size, missing, x.window(), min(most, firstConnections))
+	x.ahead = newAhead(x.kept())
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, x.schedule.end)()
 	if len(missing) == 0 && first != nil {
@@ -204,6 +208,15 @@ func (x *exchange) window() int64 {
 		return most
 	}
 	return min(max(x.options.Memory/3, least), most)
+}
+
+// kept returns how much may wait for the follower in memory, in bytes: about what the first connections have under way.
+func (x *exchange) kept() int64 {
+	const least, most = 4 << 20, 24 << 20
+	if x.options.Memory == 0 {
+		return most
+	}
+	return min(max(x.options.Memory/8, least), most)
 }
 
 // whole receives an answer that has the whole object: a small one, or one of a server that knows no ranges or does not tell
@@ -311,14 +324,14 @@ func (x *exchange) digest(p []byte) error {
 // writtenBack is how much the follower reads before it asks the kernel to write it to the disk, in bytes.
 const writtenBack = 8 << 20
 
-// follow reads the object from its beginning as far as it is whole.
+// follow takes the object from its beginning as far as it is whole: from memory, or from the file.
 func (x *exchange) follow(ctx context.Context, first *Answer) error {
 	x.begin()
 	err := x.file.env.Retry(ctx, "proof", func(ctx context.Context) error { return x.explain(x.ask(ctx, first)) })
 	if err != nil {
 		return err
 	}
-	buffer := make([]byte, chunk)
+	buffer := x.ahead.buffer()
 	pos, settled := int64(0), int64(0)
 	for pos < x.result.Size {
 		to := x.schedule.follow(pos)
@@ -329,14 +342,11 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			p := buffer[:min(chunk, to-pos)]
-			if _, err := x.file.ReadAt(p, pos); err != nil {
-				return fault.As(fault.IO, fmt.Errorf("read back what was fetched of %s: %w", x.source, err))
-			}
-			if err := x.digest(p); err != nil {
+			n, err := x.next(buffer, pos, to)
+			if err != nil {
 				return fmt.Errorf("fetch %s: %w", x.source, err)
 			}
-			pos += int64(len(p))
+			pos += int64(n)
 			if pos-settled >= writtenBack {
 				x.file.Writeback(settled, pos-settled)
 				settled = pos
@@ -344,6 +354,19 @@ func (x *exchange) follow(ctx context.Context, first *Answer) error {
 		}
 	}
 	return nil
+}
+
+// next gives the bytes from pos on, up to to at most, to all that want them, and returns how many they were.
+func (x *exchange) next(buffer []byte, pos, to int64) (int, error) {
+	if kept := x.ahead.take(pos); kept != nil {
+		defer x.ahead.giveBack(kept)
+		return len(kept), x.digest(kept)
+	}
+	p := buffer[:min(chunk-pos%chunk, to-pos)]
+	if _, err := x.file.ReadAt(p, pos); err != nil {
+		return 0, fault.As(fault.IO, fmt.Errorf("read back what was written: %w", err))
+	}
+	return len(p), x.digest(p)
 }
 
 // progress tells how much is there. What an earlier run has fetched is there from the beginning.

@@ -24,6 +24,7 @@ const (
 	settling = 2                      // ticks after a change of the number of connections until its effect is judged
 	worth    = 1.1                    // by which factor more connections must be faster to stay
 	calm     = 5 * time.Second        // without new connections after some were not worth it, or too many for the server
+	few      = 2                      // connections that are enough where the digest is slower than the network
 )
 
 // errSlow ends a request whose connection is slow beside the others: what it misses is asked for again elsewhere.
@@ -175,14 +176,18 @@ func (g *governor) steer(s *schedule, most int) {
 	g.compareSince, g.compareBase = time.Now(), g.base
 }
 
-// adapt adds connections, twice as many each time, until that is not worth it any more.
+// adapt adds connections, twice as many each time, until that is not worth it any more. Where the follower is what takes the
+// time there are few.
 func (g *governor) adapt(now time.Time) {
 	if g.ticks++; g.ticks < settling {
 		return
 	}
 	received := g.exchange.received.Load()
 	rate := float64(received-g.base) / float64(g.ticks)
-	if g.before > 0 && rate < g.rate*worth {
+	if g.schedule.behind() > g.exchange.kept()/2 {
+		// More connections only take the CPUs from the digest.
+		g.limit, g.before, g.until = min(g.limit, max(few, g.limit/2)), 0, now.Add(calm)
+	} else if g.before > 0 && rate < g.rate*worth {
 		g.limit, g.before, g.until = g.before, 0, now.Add(calm)
 	} else {
 		g.before = 0

@@ -28,6 +28,7 @@ type schedule struct {
 	mu     sync.Mutex
 	grown  sync.Cond // for the follower: more is written
 	news   sync.Cond // for connections: there may be something to take
+	wider  sync.Cond // for connections that are too many: the limit may be another one
 	todo   []span    // what nobody is at work on, in order
 	active []*segment
 
@@ -42,7 +43,7 @@ type schedule struct {
 // newSchedule returns a schedule of what is missing of an object.
 func newSchedule(size int64, missing []span, window int64, limit int) *schedule {
 	s := &schedule{size: size, todo: missing, window: window, limit: limit, most: limit}
-	s.grown.L, s.news.L = &s.mu, &s.mu
+	s.grown.L, s.news.L, s.wider.L = &s.mu, &s.mu, &s.mu
 	return s
 }
 
@@ -63,6 +64,8 @@ func (s *schedule) take(number int) *segment {
 		case s.over, len(s.todo) == 0 && len(s.active) == 0:
 			return nil
 		case number >= s.limit:
+			s.wider.Wait()
+			continue
 		case len(s.todo) > 0 && s.todo[0].from < s.followed+s.window:
 			return s.begin(s.cut(s.part()))
 		default:
@@ -165,6 +168,7 @@ func (s *schedule) end() {
 func (s *schedule) tell() {
 	s.grown.Signal()
 	s.news.Broadcast()
+	s.wider.Broadcast()
 }
 
 // look makes connections look again for something to take: time passes, and the others may turn out to be slow.
@@ -203,6 +207,13 @@ func (s *schedule) follow(from int64) (to int64) {
 		}
 		s.grown.Wait()
 	}
+}
+
+// behind returns how many bytes the follower could take and has not.
+func (s *schedule) behind() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole() - s.followed
 }
 
 // whole returns up to where the object is whole.

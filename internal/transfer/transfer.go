@@ -7,18 +7,20 @@
 // whole. Then connections (connection.go) take parts from a schedule (schedule.go), always the lowest that is left, and
 // write them in place. One with nothing left to take takes half of what the slowest still has. A governor
 // (governor.go) adds connections while that makes the whole faster, takes some away when the server asks for patience, and
-// gives up a connection that is slow beside the others. One follower (follower.go) reads the file from its beginning as far
-// as it is whole, just behind the connections, so that what it hashes is still in the page cache; parts may not run further
-// ahead of it than a window. All that is whole is noted in a journal at the end of the file itself (journal.go).
+// gives up a connection that is slow beside the others. One follower (exchange.go) takes the object's bytes in their order
+// and hashes them, just behind the connections: from memory (ahead.go), where the chunks that are needed next are kept, and
+// else from the file, which is still in the page cache, since parts may not run further ahead than a window. All that is
+// whole is noted in a journal at the end of the file itself (journal.go).
 //
 // # Memory
 //
-// A connection has one buffer of a quarter of a MiB, and so has the follower: nothing grows with the object.
+// A connection has one buffer of a quarter of a MiB, and at most 24 MiB, or an eighth of what there is, wait for the
+// follower: nothing grows with the object.
 //
 // # What is trusted
 //
 // A journal is trusted if the machine has not been booted since, and if it is of the same object, size and version. The
-// follower reads every byte all the same, so that a digest is always of what stands in the file.
+// follower reads what an earlier run has written all the same, so that a digest is always of every byte.
 package transfer
 
 import (

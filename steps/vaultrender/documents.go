@@ -23,7 +23,7 @@ import (
 const maxOutput = 16 << 20
 
 // sideBySide is how many secrets are asked for at a time.
-const sideBySide = 8
+const sideBySide = 24
 
 // document is a template and where its rendering goes.
 type document struct {

@@ -121,6 +121,9 @@ func (t target) effect() step.Effect {
 // parseTarget parses one target. Its error never repeats what may be a password.
 func parseTarget(text string) (target, error) {
 	u, err := url.Parse(text)
+	if err == nil {
+		_, err = url.Parse(u.String()) // a zone that url.Parse takes, and would not take from itself
+	}
 	if err != nil {
 		return target{}, malformed(text, "it is not a URL")
 	}

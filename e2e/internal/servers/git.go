@@ -133,3 +133,28 @@ func (s *SSHD) Authorize(t testing.TB, key string) {
 	}
 	writeFile(t, known, append(before, public...), 0o600)
 }
+
+// SSHAgent is OpenSSH's agent.
+type SSHAgent struct {
+	*Server
+	Socket string
+}
+
+// StartSSHAgent starts an agent that holds no keys yet.
+func StartSSHAgent(t testing.TB) *SSHAgent {
+	t.Helper()
+	dir := Dir(t)
+	a := &SSHAgent{Socket: filepath.Join(dir, "agent")}
+	a.Server = start(t, spec{dir: dir, args: []string{tools.Installed(t, "ssh-agent"), "-D", "-a", a.Socket}})
+	a.await(t, "listening", func() bool {
+		_, err := os.Stat(a.Socket)
+		return err == nil
+	})
+	return a
+}
+
+// Add gives the agent a key without a passphrase.
+func (a *SSHAgent) Add(t testing.TB, key string) {
+	t.Helper()
+	runAs(t, spec{dir: a.Dir, args: []string{tools.Installed(t, "ssh-add"), "-q", key}, env: []string{"SSH_AUTH_SOCK=" + a.Socket}})
+}

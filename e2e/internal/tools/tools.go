@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,6 +40,9 @@ var needed = map[string][]string{
 	"fcgiwrap":           {"/usr/sbin/fcgiwrap"},
 	"sshd":               {"/usr/sbin/sshd"},
 	"ssh-keygen":         {"/usr/bin/ssh-keygen"},
+	"ssh-keyscan":        {"/usr/bin/ssh-keyscan"},
+	"ssh-agent":          {"/usr/bin/ssh-agent"},
+	"ssh-add":            {"/usr/bin/ssh-add"},
 	"gpg":                {"/usr/bin/gpg"},
 }
 
@@ -87,6 +91,7 @@ var (
 // pkgs names the package to build of each module below e2e/tools.
 var pkgs = map[string]string{
 	"consul":    ".",
+	"gitea":     "code.gitea.io/gitea",
 	"gogit":     ".",
 	"dockerize": "github.com/jwilder/dockerize",
 	"minio":     "github.com/minio/minio",
@@ -184,6 +189,24 @@ func buildTool(name string) (string, error) {
 		return path, nil
 	}
 	return path, build(source, pkg, path)
+}
+
+// ModuleDir returns the folder with the sources of a module that a tool is built from: some programs read files of theirs.
+func ModuleDir(t testing.TB, name, module string) string {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module)
+	cmd.Dir = filepath.Join(root, "tools", name)
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "PWD="+cmd.Dir)
+	out, err := cmd.Output()
+	if dir := strings.TrimSpace(string(out)); err == nil && dir != "" {
+		return dir
+	}
+	t.Fatalf("find the sources of %s: %v", module, err)
+	return ""
 }
 
 // build builds one package of the module at dir and publishes the binary by rename.

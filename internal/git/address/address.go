@@ -6,6 +6,7 @@ package address
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -83,6 +84,8 @@ func parseURL(text string) (Address, error) {
 		return Address{}, fault.New(fault.Usage, "the url names no repository")
 	case strings.ContainsAny(a.Path+a.Host+a.User, "\x00\n\r"):
 		return Address{}, fault.New(fault.Usage, "the url has a line feed or a zero byte")
+	case !isHost(a.Host):
+		return Address{}, fault.New(fault.Usage, "the url's host is neither a name nor an IP address")
 	case strings.HasPrefix(a.Host, "-") || strings.HasPrefix(a.User, "-"):
 		return Address{}, fault.New(fault.Usage, "a host or user that begins with a dash is refused")
 	}
@@ -110,10 +113,20 @@ func parseSCP(text string) (Address, error) {
 		return Address{}, fault.New(fault.Usage, "the url cannot be read")
 	}
 	a.Host, a.Path = strings.Trim(rest[:end], "[]"), rest[end+1:]
-	if a.Host == "" || a.Path == "" || strings.HasPrefix(a.Host, "-") || strings.HasPrefix(a.User, "-") || strings.Contains(a.Host, "@") {
+	if a.Host == "" || a.Path == "" || !isHost(a.Host) || strings.HasPrefix(a.Host, "-") || strings.HasPrefix(a.User, "-") || strings.Contains(a.Host, "@") {
 		return Address{}, fault.New(fault.Usage, "the url cannot be read")
 	}
 	return a, nil
+}
+
+// isHost reports whether a host with a colon is an IPv6 address, whose zone (RFC 6874), if it has one, can be written in a
+// URL.
+func isHost(host string) bool {
+	if !strings.Contains(host, ":") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && strings.IndexFunc(ip.Zone(), func(c rune) bool { return c <= ' ' || c > '~' || c == '%' }) < 0
 }
 
 // String returns the address as it may be shown and as git would take it.

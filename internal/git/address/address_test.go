@@ -37,7 +37,8 @@ func TestParse(t *testing.T) {
 	for _, text := range []string{
 		"", "relative/path", "https://", "https:///a", "https://example.org", "https://example.org/", "ftp://example.org/a", "file://host/a",
 		"https://bob:s3cret@example.org/a", "https://example.org/a?b", "https://example.org/a#b", "ssh://-oProxyCommand=x/a", "-x:a", "bob@-x:a",
-		"ssh://-l@example.org/a", "https://example.org/a\nb", "git@host:", ":a", "https://%zz/a",
+		"ssh://-l@example.org/a", "https://example.org/a\nb", "git@host:", ":a", "https://%zz/a", "ssh://host:::::/a", "git@[host::x]:a",
+		"https://[fe80::1%25\xf6]/a",
 	} {
 		if a, err := address.Parse(text); fault.KindOf(err) != fault.Usage || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: got %+v, %v, want a usage fault", text, a, err)
