@@ -408,7 +408,7 @@ func (l *linter) podSecurity(c *container, needed []needs.Capability) {
 		}
 	}
 	for _, m := range c.node.Get("volumeMounts").Items() {
-		if volume := c.pod.volume(m.Get("name").Text()); volume.Get("hostPath").Given() {
+		if volume := c.pod.volume(m.Get("name").Text()); volume.Get("hostPath").Given() && (enforced || !onNode(c.plan)) {
 			violated(volume, "use another kind of volume", "the hostPath volume %s violates %s", m.Get("name").Text(), level)
 		}
 	}
@@ -430,7 +430,7 @@ func (l *linter) podSecurity(c *container, needed []needs.Capability) {
 	if kind := c.context("seccompProfile", "type"); c.known(kind) && kind.Text() != "RuntimeDefault" && kind.Text() != "Localhost" {
 		violated(kind, "write seccompProfile: {type: RuntimeDefault}", "there is no seccomp profile")
 	}
-	if len(needed) > 0 {
+	if len(needed) > 0 || !enforced && onNode(c.plan) {
 		return // root, as it must be
 	}
 	if n := c.context("runAsNonRoot"); c.known(n) && n.Text() != "true" {
@@ -439,6 +439,19 @@ func (l *linter) podSecurity(c *container, needed []needs.Capability) {
 	if n := c.context("runAsUser"); n.Text() == "0" {
 		violated(n, "write runAsUser: 65532", "it runs as root, and no step needs that")
 	}
+}
+
+// onNode reports whether a plan works on the node's own files, which are root's.
+func onNode(p *plan.Plan) bool {
+	if p == nil {
+		return false
+	}
+	for t := range p.Tasks() {
+		if slices.Contains([]string{"apparmor-load", "seccomp-install", "selinux-label"}, t.Kind.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // known reports whether a field of the security context can be judged: in a part of a pod what is not there may be the pod's.

@@ -114,6 +114,10 @@ func Make(p *plan.Plan, o Options) ([]byte, error) {
 		return nil, err
 	}
 	for t := range p.Tasks() {
+		if slices.Contains([]string{"apparmor-load", "seccomp-install"}, t.Kind.Name) {
+			return nil, fault.Hint(fault.New(fault.Usage, "%s: %s works on the node, by its folders and as root: that is no part of an application's pod", t.Pos, t.ID),
+				"examples/node-security has pods for it")
+		}
 		for _, e := range t.Effects {
 			if e.Verb == step.Replace {
 				return nil, fault.Hint(fault.New(fault.Usage, "%s: %s replaces slipway, and an init container has to end", t.Pos, t.ID),
