@@ -4,9 +4,30 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slipway-init/slipway/internal/lint"
+	"github.com/slipway-init/slipway/internal/manifest"
+	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/steps"
 )
+
+// TestComponentIsWhatManifestPrints keeps the example from drifting away from the command.
+func TestComponentIsWhatManifestPrints(t *testing.T) {
+	p, err := plan.ParseArgs(steps.All(), strings.Fields("wait-for tcp://vector:6000 and mkdir /var/log/app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := manifest.Make(p, manifest.Options{
+		As: manifest.Kustomize, Name: "logs", Image: "ghcr.io/slipway-init/slipway", Audience: "vault", UID: 65532, GID: 65532,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), read(t, "kustomize-component/kustomization.yaml")); diff != "" {
+		t.Errorf("(- got, + want):\n%s", diff)
+	}
+}
 
 // TestExamplesPassLint: no example has an error, and no warning but that its image has no version.
 func TestExamplesPassLint(t *testing.T) {
