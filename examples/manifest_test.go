@@ -223,7 +223,8 @@ func checkManifest(t *testing.T, file, text string) {
 		decode(t, text, &service)
 	case object{"kustomize.config.k8s.io/v1beta1", "Kustomization"}:
 		checkKustomization(t, file, text)
-	case object{"kustomize.config.k8s.io/v1alpha1", "Component"}, object{"v1", "Namespace"}, object{"networking.k8s.io/v1", "NetworkPolicy"}:
+	case object{"kustomize.config.k8s.io/v1alpha1", "Component"}, object{"v1", "Namespace"}, object{"networking.k8s.io/v1", "NetworkPolicy"},
+		object{"admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicy"}, object{"admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicyBinding"}:
 		// e2e/manifests reads them into the API's own types; lint_test.go looks for what runs slipway in them.
 	default:
 		t.Fatalf("%+v is neither a plan nor an object that this test knows", of)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	admissionv1beta1 "k8s.io/api/admissionregistration/v1beta1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -55,6 +56,7 @@ func strict(t *testing.T, document []byte) {
 	types := map[string]any{
 		"": new(corev1.PodSpec), "Pod": new(corev1.Pod), "ConfigMap": new(corev1.ConfigMap), "ServiceAccount": new(corev1.ServiceAccount),
 		"Deployment": new(appsv1.Deployment), "StatefulSet": new(appsv1.StatefulSet), "Service": new(corev1.Service), "Namespace": new(corev1.Namespace), "Job": new(batchv1.Job), "NetworkPolicy": new(networkingv1.NetworkPolicy),
+		"MutatingAdmissionPolicy": new(admissionv1beta1.MutatingAdmissionPolicy), "MutatingAdmissionPolicyBinding": new(admissionv1beta1.MutatingAdmissionPolicyBinding),
 		"Role": new(rbacv1.Role), "RoleBinding": new(rbacv1.RoleBinding),
 	}
 	if of.Steps != nil || of.Kind == "Kustomization" {

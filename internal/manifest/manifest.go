@@ -8,7 +8,6 @@ package manifest
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -59,8 +58,12 @@ type Options struct {
 	Single         bool   // one container, with all privileges that any step needs
 }
 
-// name is a label of DNS (RFC 1123), which names of objects and containers may be.
-const name = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+// isName reports whether text is a label of DNS (RFC 1123), as names of objects and containers are, short enough for what is
+// put behind it.
+func isName(text string) bool {
+	return text != "" && len(text) <= 40 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" &&
+		!strings.HasPrefix(text, "-") && !strings.HasSuffix(text, "-")
+}
 
 // check returns a fault for each option that is wrong.
 func (o *Options) check() error {
@@ -79,7 +82,7 @@ func (o *Options) check() error {
 		}
 	}
 	for option, text := range map[string]string{"name": o.Name, "service-account": o.ServiceAccount} {
-		if ok, _ := regexp.MatchString(name, text); (!ok || len(text) > 40) && (text != "" || option == "name") {
+		if !isName(text) && (text != "" || option == "name") {
 			return fail("write lower case letters, digits and dashes, 40 at most", "--%s: %q is no name of an object", option, text)
 		}
 	}
