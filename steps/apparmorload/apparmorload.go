@@ -120,6 +120,9 @@ func (s *load) Effects() ([]step.Effect, error) {
 		effects = append(effects, step.Effect{Verb: step.Read, Object: name}, step.Effect{Verb: step.Load, Object: "apparmor:" + name})
 		text = text || filepath.Ext(name) != compiled
 	}
+	if len(s.paths) > 0 {
+		effects = append(effects, step.Effect{Verb: step.Write, Object: apparmor.Directory + "/..."})
+	}
 	if text { // there may be text
 		effects = append(effects, step.Effect{Verb: step.Execute, Object: apparmor.Parser})
 	}

@@ -160,9 +160,10 @@ func TestFaults(t *testing.T) {
 func TestEffects(t *testing.T) {
 	load := func(name string) step.Effect { return step.Effect{Verb: step.Load, Object: "apparmor:" + name} }
 	read := func(name string) step.Effect { return step.Effect{Verb: step.Read, Object: name} }
+	write := step.Effect{Verb: step.Write, Object: "/sys/kernel/security/apparmor/..."}
 	for path, want := range map[string][]step.Effect{
-		"/p/web.aa": {read("/p/web.aa"), load("/p/web.aa")},
-		"/p/":       {read("/p"), load("/p"), {Verb: step.Execute, Object: "apparmor_parser"}},
+		"/p/web.aa": {read("/p/web.aa"), load("/p/web.aa"), write},
+		"/p/":       {read("/p"), load("/p"), write, {Verb: step.Execute, Object: "apparmor_parser"}},
 	} {
 		if got := steptest.Task(t, Kind, steptest.Options{"path=" + path}).Effects; !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", path, got, want)
