@@ -19,7 +19,7 @@ const (
 	Max     = 4 << 20 // bytes of a stream: what "kustomize build" prints of a large application
 	maxDeep = 100     // nodes in one another, aliases unfolded
 	// maxSeparators is how many colons, commas, brackets and lines there may be: the parser takes about 1 KiB for a node.
-	maxSeparators = 400_000
+	maxSeparators = 200_000
 )
 
 // Pos is a place in a file.
