@@ -228,6 +228,9 @@ func (t *tree) fetch(ctx context.Context, l *leaf) error {
 func (t *tree) transfer(ctx context.Context, l *leaf, want []byte, a atomicfile.Attributes) (transfer.Result, error) {
 	o := t.options
 	o.SHA256, o.Progress = want, nil
+	if l.Size > transfer.Small { // it may take long: what is there of it counts
+		o.Progress = func(done, _ int64) { t.Env.Report(t.bytes.Load()+done, 0) }
+	}
 	open := transfer.Open
 	if l.Size <= transfer.Small {
 		open, o.Whole = transfer.OpenTemporary, true

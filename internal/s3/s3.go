@@ -139,6 +139,15 @@ func (c *Client) Address() string {
 	return at.host + map[string]string{"http": ":80", "https": ":443"}[at.scheme]
 }
 
+// Endpoint returns the endpoint that was given, without a user or password: "" for AWS's own, where the name of a bucket is
+// one in the world.
+func (c *Client) Endpoint() string {
+	if c.given == nil {
+		return ""
+	}
+	return c.given.scheme + "://" + c.given.host + c.given.path
+}
+
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -26,8 +26,13 @@ type object struct {
 // String implements transfer.Source.
 func (o *object) String() string { return o.url.String() }
 
-// Identity implements fetch.Object.
-func (o *object) Identity() string { return o.String() }
+// Identity implements fetch.Object. Two stores may have buckets of one name.
+func (o *object) Identity() string {
+	if endpoint := o.client.Endpoint(); endpoint != "" {
+		return o.String() + " at " + endpoint
+	}
+	return o.String()
+}
 
 // Get implements transfer.Source. A version is the object's id in a bucket that has versions, and else its ETag.
 func (o *object) Get(ctx context.Context, r transfer.Range, version string) (*transfer.Answer, error) {

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/plan"
 	"github.com/slipway-init/slipway/internal/run"
 	"github.com/slipway-init/slipway/internal/step/steptest"
 	"github.com/slipway-init/slipway/steps/s3fetch"
@@ -213,6 +214,21 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// Two stores may have a bucket of one name, and count their versions alike: one's receipt says nothing of the other.
+func TestTwoStoresWithOneBucket(t *testing.T) {
+	root := t.TempDir()
+	for _, content := range []string{"of the first", "of the second"} {
+		s := serve(t, nil)
+		s.put("k", object{content: []byte(content), version: "1", modified: made})
+		for _, want := range []string{"", "its receipt is right"} {
+			if got := done(t, fetch(t, root, s.at("k", "dest=/out")))["skipped"]; got != want {
+				t.Errorf("%s: got %q, want %q", content, got, want)
+			}
+			is(t, root, "out", content)
+		}
+	}
+}
+
 func TestAnETagWithoutQuotesIsNoVersion(t *testing.T) {
 	content := random(9<<20, 3)
 	s := serve(t, map[string]string{"k": content})
@@ -289,6 +305,44 @@ func TestLargeObjectsBelowAPrefix(t *testing.T) {
 		t.Errorf("got %v", outputs)
 	}
 	is(t, root, "d/one", one, "d/small", "small", "d/two", two)
+}
+
+// progress keeps what an observer is told.
+type progress struct {
+	mu   sync.Mutex
+	done []int64
+}
+
+func (p *progress) Start(*plan.Task)               {}
+func (p *progress) Retry(*plan.Task, run.Retry)    {}
+func (p *progress) End(*plan.Task, run.TaskResult) {}
+func (p *progress) Progress(_ *plan.Task, done, _ int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done = append(p.done, done)
+}
+
+// An object that takes long tells of its progress before it is there.
+func TestProgressWithinALargeObject(t *testing.T) {
+	content := random(40<<20, 9)
+	s := serve(t, map[string]string{"p/large": content})
+	s.spoil = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Range") != "" {
+			time.Sleep(300 * time.Millisecond)
+		}
+		return false
+	}
+	var seen progress
+	runner := steptest.Runner(t.TempDir(), "AWS_EC2_METADATA_DISABLED=true")
+	runner.Observer = &seen
+	task := steptest.Task(t, s3fetch.Kind, s.at("p/", "dest=/d"))
+	if result := runner.Run(context.Background(), &plan.Plan{Root: plan.Sequence{task}}); result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	within := slices.ContainsFunc(seen.done, func(n int64) bool { return n > 0 && n < int64(len(content)) })
+	if !within || seen.done[len(seen.done)-1] != int64(len(content)) {
+		t.Errorf("got %v of %d", seen.done, len(content))
+	}
 }
 
 func TestAbsurdNames(t *testing.T) {
