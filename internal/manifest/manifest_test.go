@@ -27,6 +27,7 @@ var cases = []struct {
 	{"wait", manifest.Options{}, "wait-for tcp://db:5432 http://vector:8686/health"},
 	{"password", manifest.Options{}, "wait-for postgres://db/shop --username shop --password-from env:PGPASSWORD --ca-file /ca/ca.crt"},
 	{"vault", manifest.Options{}, "vault-render /templates/db.ctmpl /secrets/db.env --address https://vault.vault.svc:8200 --role shop and render /templates/app.tmpl /config/app.conf"},
+	{"wait-for-objects", manifest.Options{As: manifest.Pod, AppImage: "registry.example.com/shop:1", With: []string{"rbac", "networkpolicy"}}, `wait-for k8s://shop/job/migrate k8s://shop/service/db?min=2 k8s://pki/certificates.cert-manager.io/web?condition=Ready`},
 	{"vault-pod", manifest.Options{As: manifest.Pod, AppImage: "registry.example.com/shop:1", With: []string{"vaultpolicy", "rbac", "networkpolicy"}}, `vault-render --inline {{with§secret§"secret/app"}}{{.Data.password}}{{end}} --dest /secrets/app --address https://vault.vault.svc:8200 --role shop --auth kubernetes`},
 	{"model-job", manifest.Options{As: manifest.Job, With: []string{"podfailurepolicy", "iampolicy", "networkpolicy"}}, "s3-fetch s3://models/llama/ /models/llama --region eu-west-1 then http-fetch https://10.1.2.3/tokens.json /models/tokens.json"},
 	{"restart-rules", manifest.Options{As: manifest.Pod, With: []string{"restartrules"}}, "git-clone https://git.example.com/team/site.git /site --username bot --password-file /keys/pass"},

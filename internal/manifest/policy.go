@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/slipway-init/slipway/internal/kube"
 	"github.com/slipway-init/slipway/internal/manifest/document"
 )
 
@@ -69,14 +70,6 @@ func namespace(host string) string {
 	return ""
 }
 
-// plurals are the resources of kinds that pods wait for, with their API groups. See "kubectl api-resources".
-var plurals = map[string]struct{ group, resource string }{
-	"pod": {"", "pods"}, "service": {"", "services"}, "configmap": {"", "configmaps"}, "secret": {"", "secrets"}, "node": {"", "nodes"},
-	"persistentvolumeclaim": {"", "persistentvolumeclaims"}, "namespace": {"", "namespaces"},
-	"job": {"batch", "jobs"}, "cronjob": {"batch", "cronjobs"},
-	"deployment": {"apps", "deployments"}, "statefulset": {"apps", "statefulsets"}, "daemonset": {"apps", "daemonsets"}, "replicaset": {"apps", "replicasets"},
-}
-
 // rbac returns the service account, and the least roles for the objects that steps wait for.
 func (b *builder) rbac() []document.Value {
 	account := b.account()
@@ -121,21 +114,23 @@ func rulesOf(target string) (namespace string, rules []document.Value) {
 		return "", nil
 	}
 	kind, object, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-	kind, group, _ := strings.Cut(strings.ToLower(kind), ".")
-	known, ok := plurals[strings.TrimSuffix(kind, "s")]
+	resource, _ := kube.ResourceOf(kind)
 	comment := ""
-	if !ok {
-		known.group, known.resource = group, strings.TrimSuffix(kind, "s")+"s"
+	if resource.Version == "" {
 		comment = line("%s: check the group and the plural with kubectl api-resources", target)
 	}
-	rule := document.Map("apiGroups", []string{known.group}, "resources", []string{known.resource}, "verbs", []string{"get"})
-	if object != "" {
-		rule.Set("resourceNames", []string{object})
-	}
-	rules = append(rules, rule.Comment(comment))
-	if known.resource == "services" {
-		rules = append(rules, document.Map("apiGroups", []string{"discovery.k8s.io"}, "resources", []string{"endpointslices"}, "verbs", []string{"list"}).
-			Comment("a Service's endpoints are found by a label, for which there is no narrower right"))
+	rules = append(rules, rule(resource, "get", object).Comment(comment))
+	if resource.Plural == "services" {
+		rules = append(rules, rule(kube.EndpointSlices, "list", "").Comment("a Service's endpoints are found by a label, for which there is no narrower right"))
 	}
 	return u.Hostname(), rules
+}
+
+// rule returns what lets one verb be done with one object of a resource, or with all if there is no name.
+func rule(r kube.Resource, verb, name string) document.Value {
+	m := document.Map("apiGroups", []string{r.Group}, "resources", []string{r.Plural}, "verbs", []string{verb})
+	if name != "" {
+		m.Set("resourceNames", []string{name})
+	}
+	return m
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/kube"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -28,6 +29,8 @@ type eye struct {
 	headers  http.Header  // with the secret ones
 	password string
 	judging  sync.Mutex
+	cluster  *kube.Client // nil if no target is in the cluster
+	refusals refusals
 }
 
 // open reads what the options name.
@@ -48,11 +51,27 @@ func (s *waitFor) open(env *step.Env) (*eye, error) {
 			return nil, fault.New(fault.Data, "the password of %s is empty", &s.passwordFrom)
 		}
 	}
+	if s.asksCluster() {
+		if e.cluster, err = kube.InCluster(env); err != nil {
+			return nil, err
+		}
+	}
 	e.client = s.httpClient(env, e.tls)
 	return e, nil
 }
 
-func (e *eye) close() { e.client.CloseIdleConnections() }
+func (e *eye) close() {
+	e.client.CloseIdleConnections()
+	if e.cluster != nil {
+		e.cluster.Close()
+	}
+}
+
+// hopelessError marks an error that time will not mend, and that ends the wait with its kind.
+type hopelessError struct{ error }
+
+// Unwrap returns the error that was marked.
+func (h hopelessError) Unwrap() error { return h.error }
 
 // goneError marks an error that says that the target is certainly not there.
 type goneError struct{ error }
@@ -85,6 +104,9 @@ func (e *eye) look(ctx context.Context, t target) error {
 	}
 	if _, certain := errors.AsType[goneError](err); certain && e.not {
 		return nil
+	}
+	if hopeless, ok := errors.AsType[hopelessError](err); ok {
+		return hopeless
 	}
 	if kind := fault.KindOf(err); e.failFast && (kind == fault.Permission || kind == fault.Unsupported) {
 		return err

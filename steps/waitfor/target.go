@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
+	"github.com/slipway-init/slipway/internal/kube"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -26,6 +27,8 @@ type scheme struct {
 	// query holds the keys that the target's query may have, each with a check of its value; nil takes any query.
 	query map[string]func(value string) bool
 	user  bool // the target may name a user
+	// check returns what else is wrong with a target, "" if nothing is; nil checks nothing.
+	check func(t target) string
 }
 
 // form is what stands behind "scheme://".
@@ -36,6 +39,7 @@ const (
 	hostPath             // host:port/path
 	filePath             // /path
 	name                 // a name alone
+	kubePath             // namespace/kind/name
 )
 
 var schemes = map[string]scheme{
@@ -54,6 +58,7 @@ var schemes = map[string]scheme{
 	"mariadb":    {look: lookMySQL, form: hostPath, port: "3306", query: mysqlQuery, heeds: databaseOptions, user: true},
 	"redis":      {look: lookRedis, form: hostPath, port: "6379", query: noQuery, heeds: loginOptions, user: true},
 	"rediss":     {look: lookRedis, form: hostPath, port: "6379", query: noQuery, heeds: databaseOptions, user: true},
+	"k8s":        {look: lookKube, form: kubePath, query: kubeQuery, check: checkObject},
 }
 
 // The options that matter to some schemes alone.
@@ -105,7 +110,7 @@ func (t target) address() string {
 // under returns the path without its leading slash: a database, a service.
 func (t target) under() string { return strings.TrimPrefix(t.Path, "/") }
 
-// effect returns what looking at t touches.
+// effect returns what looking at t touches; what all targets in the cluster share is not in it.
 func (t target) effect() step.Effect {
 	switch {
 	case t.Scheme == "file":
@@ -114,6 +119,9 @@ func (t target) effect() step.Effect {
 		return step.Effect{Verb: step.Dial, Object: "unix://" + t.Path}
 	case t.Scheme == "dns":
 		return step.Effect{Verb: step.Dial, Object: "dns://" + t.Host}
+	}
+	if t.scheme.form == kubePath {
+		return step.Effect{Verb: step.Dial, Object: "store:$" + kube.HostVariable}
 	}
 	return step.Effect{Verb: step.Dial, Object: "tcp://" + t.address()}
 }
@@ -152,7 +160,15 @@ func parseTarget(text string) (target, error) {
 	if u.Port() == "" && s.port == "" && (s.form == hostPort || s.form == hostPath) {
 		return target{}, malformed(text, "it names no port")
 	}
-	return t, t.checkQuery(text)
+	if err := t.checkQuery(text); err != nil {
+		return target{}, err
+	}
+	if s.check != nil {
+		if reason := s.check(t); reason != "" {
+			return target{}, malformed(text, reason)
+		}
+	}
+	return t, nil
 }
 
 // checkQuery checks the query's keys and values.
@@ -184,6 +200,8 @@ func (f form) fits(u *url.URL) bool {
 	switch f {
 	case filePath:
 		return u.Host == "" && path.IsAbs(u.Path) && len(u.Path) > 1 && !strings.ContainsRune(u.Path, 0)
+	case kubePath:
+		return u.Host != "" && strings.Count(u.Path, "/") == 2
 	case name:
 		return u.Hostname() != "" && u.Port() == "" && !strings.HasSuffix(u.Host, ":") && u.Path == ""
 	}
@@ -207,6 +225,8 @@ func (f form) example(scheme string) string {
 	switch f {
 	case filePath:
 		return scheme + ":///path"
+	case kubePath:
+		return scheme + "://namespace/kind/name"
 	case name:
 		return scheme + "://name"
 	case hostPath:

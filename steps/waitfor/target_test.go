@@ -24,6 +24,7 @@ func TestTargetsAreShownWithTheirEffect(t *testing.T) {
 		{"postgres://app@db/orders?sslmode=require", "postgres://app@db/orders?sslmode=require", "dial tcp://db:5432"},
 		{"mariadb://db", "mariadb://db", "dial tcp://db:3306"},
 		{"rediss://cache/2", "rediss://cache/2", "dial tcp://cache:6379"},
+		{"k8s://shop/job/migrate?condition=Complete", "k8s://shop/job/migrate?condition=Complete", "dial store:$KUBERNETES_SERVICE_HOST"},
 	} {
 		target, err := parseTarget(c.text)
 		if err != nil {
@@ -39,32 +40,49 @@ func TestTargetsAreShownWithTheirEffect(t *testing.T) {
 
 func TestMalformedTargetsAreUsageFaultsThatKeepPasswords(t *testing.T) {
 	for text, reason := range map[string]string{
-		"":                                "scheme is not known",
-		"db:5432":                         "scheme is not known",
-		"ftp://db:21":                     "scheme is not known",
-		"tcp://db":                        "names no port",
-		"tcp://:5432":                     "not of the form tcp://host:port",
-		"tcp://db:0":                      "not of the form",
-		"tcp://db:70000":                  "not of the form",
-		"tcp://db:":                       "not of the form",
-		"tcp://db:5432/x":                 "not of the form",
-		"tcp://db:5432?x=1":               "takes no query",
-		"tcp:db:5432":                     "not of the form",
-		"tcp://me@db:5432":                "takes no user",
-		"grpc://svc":                      "names no port",
-		"file://relative":                 "not of the form file:///path",
-		"file:///":                        "not of the form file:///path",
-		"file:///a?b":                     "takes no query",
-		"dns://name:53":                   "not of the form dns://name",
-		"dns://name?min=0":                `"0" is no value for "min"`,
-		"dns://name?max=3":                `takes no "max"`,
-		"http://web/#part":                "not of the form",
-		"https://me@web/":                 "takes no user",
-		"postgres://db/x?sslmode=maybe":   `"maybe" is no value for "sslmode"`,
-		"postgres://a:hunter2@db/x":       "holds a password",
-		"postgres://a:hunter2@db:x/x":     "not a URL",
-		"http://a:hunter2@web/?q=hunter2": "holds a password",
-		"http://web\x7f/?q=hunter2":       "not a URL",
+		"":                                       "scheme is not known",
+		"db:5432":                                "scheme is not known",
+		"ftp://db:21":                            "scheme is not known",
+		"tcp://db":                               "names no port",
+		"tcp://:5432":                            "not of the form tcp://host:port",
+		"tcp://db:0":                             "not of the form",
+		"tcp://db:70000":                         "not of the form",
+		"tcp://db:":                              "not of the form",
+		"tcp://db:5432/x":                        "not of the form",
+		"tcp://db:5432?x=1":                      "takes no query",
+		"tcp:db:5432":                            "not of the form",
+		"tcp://me@db:5432":                       "takes no user",
+		"grpc://svc":                             "names no port",
+		"file://relative":                        "not of the form file:///path",
+		"file:///":                               "not of the form file:///path",
+		"file:///a?b":                            "takes no query",
+		"dns://name:53":                          "not of the form dns://name",
+		"dns://name?min=0":                       `"0" is no value for "min"`,
+		"dns://name?max=3":                       `takes no "max"`,
+		"http://web/#part":                       "not of the form",
+		"https://me@web/":                        "takes no user",
+		"k8s://shop/job":                         "not of the form k8s://namespace/kind/name",
+		"k8s://shop/job/a/b":                     "not of the form",
+		"k8s://shop/job/..":                      "not of the form",
+		"k8s://shop/job/a%2fb":                   "not of the form",
+		"k8s:///job/migrate":                     "not of the form",
+		"k8s://shop:443/job/migrate":             "not of the form",
+		"k8s://Shop/job/migrate":                 "not of the form",
+		"k8s://shop/widget/a":                    `the kind "widget" is not known`,
+		"k8s://shop/node/a":                      `the kind "node" is not known`,
+		"k8s://shop/job/a?min=2":                 `takes "min" for a Service alone`,
+		"k8s://shop/service/a?min=0":             `"0" is no value for "min"`,
+		"k8s://shop/svc/a":                       `the kind "svc" is not known`,
+		"k8s://shop/service/a?condition=Ready":   "a Service has no condition",
+		"k8s://shop/pod/a?condition=Ready=maybe": `"Ready=maybe" is no value for "condition"`,
+		"k8s://shop/pod/a?ready=true":            `takes no "ready"`,
+		"k8s://me@shop/pod/a":                    "takes no user",
+		"k8s://shop/pod/a#x":                     "not of the form",
+		"postgres://db/x?sslmode=maybe":          `"maybe" is no value for "sslmode"`,
+		"postgres://a:hunter2@db/x":              "holds a password",
+		"postgres://a:hunter2@db:x/x":            "not a URL",
+		"http://a:hunter2@web/?q=hunter2":        "holds a password",
+		"http://web\x7f/?q=hunter2":              "not a URL",
 	} {
 		_, err := parseTarget(text)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Describe(err), reason) {
@@ -130,6 +148,19 @@ func TestEffectsNameTheFilesOfTheOptions(t *testing.T) {
 		"read /secrets/token", "read /secrets/password",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestObjectsInTheClusterShareTheirEffects(t *testing.T) {
+	task := steptest.Task(t, Kind, steptest.Options{"target=k8s://shop/job/a", "target=tcp://db:1", "target=k8s://shop/pod/b"})
+	var got []string
+	for _, effect := range task.Effects {
+		got = append(got, effect.String())
+	}
+	const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	want := []string{"dial tcp://db:1", "read " + account + "token", "read " + account + "ca.crt", "dial store:$KUBERNETES_SERVICE_HOST"}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -209,7 +240,7 @@ func TestJSONPaths(t *testing.T) {
 }
 
 func FuzzTarget(f *testing.F) {
-	for _, seed := range []string{"tcp://db:5432", "postgres://a:b@db/x?sslmode=require", "dns://n?min=3", "file:///x", "http://[::1%25eth0]/", "://", "unix:/x"} {
+	for _, seed := range []string{"tcp://db:5432", "postgres://a:b@db/x?sslmode=require", "dns://n?min=3", "file:///x", "http://[::1%25eth0]/", "://", "unix:/x", "k8s://a/pods.v1/b?condition=Ready=False"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

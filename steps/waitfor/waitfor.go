@@ -1,5 +1,5 @@
-// Package waitfor is the step that waits until targets are there: ports, web pages, gRPC services, files, names and
-// databases, all watched side by side.
+// Package waitfor is the step that waits until targets are there: ports, web pages, gRPC services, files, names,
+// databases and objects in the cluster, all watched side by side.
 //
 // Each protocol has a file of its own with one function that looks once; the table of them all is in target.go. What
 // a failed look means is decided in look.go, how often to look in pace.go.
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/httpx"
+	"github.com/slipway-init/slipway/internal/kube"
 	"github.com/slipway-init/slipway/internal/step"
 	"github.com/slipway-init/slipway/internal/step/opt"
 )
@@ -29,7 +31,7 @@ var help string
 // Kind is wait-for.
 var Kind = step.Kind{
 	Name:   "wait-for",
-	Short:  "wait until ports, web pages, services, files, names and databases are there",
+	Short:  "wait until ports, web pages, services, files, names, databases and objects in the cluster are there",
 	Long:   help,
 	Args:   []string{"target..."},
 	Policy: step.Policy{Timeout: 5 * time.Minute, Retries: step.Forever, Parts: true, Pace: pace},
@@ -230,7 +232,12 @@ func (s *waitFor) checkOptions() error {
 func (s *waitFor) effects() []step.Effect {
 	var effects []step.Effect
 	for _, t := range s.targets {
-		effects = append(effects, t.effect())
+		if t.scheme.form != kubePath {
+			effects = append(effects, t.effect())
+		}
+	}
+	if s.asksCluster() {
+		effects = append(effects, kube.Effects()...)
 	}
 	for _, name := range []string{s.caFile, s.certFile, s.keyFile} {
 		if name != "" {
@@ -239,6 +246,11 @@ func (s *waitFor) effects() []step.Effect {
 	}
 	effects = append(effects, s.header.Effects()...)
 	return append(effects, s.passwordFrom.Effects()...)
+}
+
+// asksCluster reports whether some target is an object in the cluster.
+func (s *waitFor) asksCluster() bool {
+	return slices.ContainsFunc(s.targets, func(t target) bool { return t.scheme.form == kubePath })
 }
 
 // Run implements step.Step. Certificates and secrets are read once, before the first look, and one that is missing
