@@ -93,8 +93,8 @@ func (e *eye) lookObject(ctx context.Context, o kubeObject) error {
 		return err
 	}
 	err = o.judge(object)
-	if err != nil && o.ended(object) {
-		return hopelessError{fault.Hint(fault.New(fault.NoInput, "it has ended: %w", err), "look at its log: kubectl logs -n %s %s/%s",
+	if end := o.ended(object); err != nil && end != "" {
+		return hopelessError{fault.Hint(fault.New(fault.NoInput, "it has ended, %s: %w", end, err), "look at its log: kubectl logs -n %s %s/%s",
 			o.namespace, strings.TrimSuffix(o.resource.Plural, "s"), o.name)}
 	}
 	return err
@@ -137,15 +137,7 @@ func (o kubeObject) judge(object *kube.Object) error {
 		}
 		return gone("%s is %s%s%s", o.condition, printable(c.Status), clause(c.Reason), clause(c.Message))
 	}
-	return gone("it has no condition %s%s%s%s", o.condition, phase(object), clause(object.Status.Reason), clause(object.Status.Message))
-}
-
-// phase returns a pod's phase, which says more than a condition that is not there.
-func phase(object *kube.Object) string {
-	if object.Status.Phase == "" {
-		return ""
-	}
-	return " in phase " + printable(object.Status.Phase)
+	return gone("it has no condition %s%s", o.condition, clause(object.Status.Phase))
 }
 
 // clause returns text as the end of a sentence, nothing if it is empty.
@@ -156,25 +148,27 @@ func clause(text string) string {
 	return ": " + printable(text)
 }
 
-// ended reports whether the object's status will not change any more: a Job that is complete or has failed, and a pod that
-// has ended and that no controller will make anew under its name.
-func (o kubeObject) ended(object *kube.Object) bool {
+// ended returns how the object has ended, "" if its status may change still: a Job that is complete or has failed, and a pod
+// that has ended and that no controller will make anew under its name.
+func (o kubeObject) ended(object *kube.Object) string {
 	switch o.resource.Plural {
 	case "jobs":
 		for _, c := range object.Status.Conditions {
 			if (c.Type == "Complete" || c.Type == "Failed") && c.Status == "True" {
-				return true
+				return c.Type + clause(c.Reason) + clause(c.Message)
 			}
 		}
 	case "pods":
 		for _, owner := range object.Metadata.OwnerReferences {
 			if owner.Controller {
-				return false
+				return ""
 			}
 		}
-		return object.Status.Phase == "Succeeded" || object.Status.Phase == "Failed"
+		if phase := object.Status.Phase; phase == "Succeeded" || phase == "Failed" {
+			return phase + clause(object.Status.Reason) + clause(object.Status.Message)
+		}
 	}
-	return false
+	return ""
 }
 
 // believed is how long the API server must refuse a request before that is believed: a Role may be made a moment after the

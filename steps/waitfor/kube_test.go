@@ -124,10 +124,10 @@ func TestObjectsInTheCluster(t *testing.T) {
 		{name: "a job that runs", target: "job/migrate", path: job, answer: "200 {}", kind: fault.Unavailable, text: "it has no condition Complete"},
 		{
 			name: "a job that has failed", target: "job/migrate", path: job, answer: failed, kind: fault.NoInput,
-			text: "it has ended: it has no condition Complete",
+			text: "it has ended, Failed: BackoffLimitExceeded: Job has reached the specified backoff limit: it has no condition Complete",
 		},
 		{name: "a job that was to fail", target: "job/migrate?condition=Failed", path: job, answer: failed},
-		{name: "a job that was to fail and is complete", target: "job/migrate?condition=Failed", path: job, answer: complete, kind: fault.NoInput, text: "it has ended"},
+		{name: "a job that was to fail and is complete", target: "job/migrate?condition=Failed", path: job, answer: complete, kind: fault.NoInput, text: "it has ended, Complete: it has no condition Failed"},
 		{name: "a failed job is not complete", target: "job/migrate", path: job, answer: failed, not: true},
 		{name: "a pod that is ready", target: "pod/x", path: pod, answer: ready},
 		{
@@ -141,14 +141,14 @@ func TestObjectsInTheCluster(t *testing.T) {
 		},
 		{
 			name: "a pod that waits for a node", target: "pod/x", path: pod, answer: `200 {"status":{"phase":"Pending"}}`, kind: fault.Unavailable,
-			text: "it has no condition Ready in phase Pending",
+			text: "it has no condition Ready: Pending",
 		},
 		{
-			name: "a pod that has ended", target: "pod/x", path: pod, kind: fault.NoInput, text: "it has ended: it has no condition Ready in phase Failed: Evicted: out of memory",
+			name: "a pod that has ended", target: "pod/x", path: pod, kind: fault.NoInput, text: "it has ended, Failed: Evicted: out of memory: it has no condition Ready",
 			answer: `200 {"status":{"phase":"Failed","reason":"Evicted","message":"out of memory"}}`,
 		},
 		{
-			name: "a pod that has ended and will come again", target: "pod/x", path: pod, kind: fault.Unavailable, text: "in phase Failed",
+			name: "a pod that has ended and will come again", target: "pod/x", path: pod, kind: fault.Unavailable, text: "it has no condition Ready: Failed",
 			answer: `200 {"metadata":{"ownerReferences":[{"controller":true}]},"status":{"phase":"Failed"}}`,
 		},
 		{name: "a pod that is not there", target: "pod/x", path: pod, answer: absent, kind: fault.Unavailable, text: "it does not exist"},
