@@ -90,9 +90,14 @@ func StartMinIO(t testing.TB, authority *pki.Authority) *S3 {
 			"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",
 		},
 	})
+	answers := func(path string, wanted func(status int) bool) bool {
+		response, err := s.HTTP.Get(s.URL + path)
+		return err == nil && response.Body.Close() == nil && wanted(response.StatusCode)
+	}
 	s.await(t, "ready", func() bool {
-		response, err := s.HTTP.Get(s.URL + "/minio/health/ready")
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+		// It calls itself ready a moment before it knows its buckets: until then it answers 503, and afterwards 403.
+		return answers("/minio/health/ready", func(status int) bool { return status == http.StatusOK }) &&
+			answers("/", func(status int) bool { return status == http.StatusForbidden })
 	})
 	return s
 }
