@@ -82,12 +82,17 @@ func (r *Repository) Commit(message string) string {
 	return r.Git("rev-parse", "HEAD")
 }
 
-// CommitTree commits a tree of the given entries, which git mktree takes as they are, so that it may be one that git
-// itself would not make: "100644 blob ID\tNAME".
+// Tree adds a tree of the given entries and returns its id. Git mktree takes them as they are, so that it may be one that
+// git itself would not make: "100644 blob ID\tNAME".
+func (r *Repository) Tree(entries ...string) string {
+	r.t.Helper()
+	return r.GitWith(strings.Join(entries, "\x00")+"\x00", "mktree", "-z")
+}
+
+// CommitTree commits a tree of the given entries, see Tree.
 func (r *Repository) CommitTree(entries ...string) string {
 	r.t.Helper()
-	tree := r.GitWith(strings.Join(entries, "\x00")+"\x00", "mktree", "-z")
-	commit := r.Git("commit-tree", "-m", "a tree", tree)
+	commit := r.Git("commit-tree", "-m", "a tree", r.Tree(entries...))
 	r.Git("update-ref", "refs/heads/main", commit)
 	return commit
 }

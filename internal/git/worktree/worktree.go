@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	maxTree     = 32 << 20 // bytes of one directory's object: half a million names
+	maxTrees    = 32 << 20 // bytes of the objects of a directory and of those above it: half a million names
 	maxDepth    = 512      // directories in directories
 	maxLink     = 4095     // bytes of a symbolic link's target
 	portion     = 4096     // files that are written together, in the order in which they lie in the pack
@@ -103,7 +103,7 @@ type file struct {
 func (c *Checkout) Write(ctx context.Context, tree object.ID) error {
 	w := &walk{Checkout: c, ctx: ctx, objects: c.Open()}
 	defer w.objects.Close()
-	if err := w.tree(tree, "", 0, nil); err != nil {
+	if err := w.tree(tree, &directory{made: true}, nil); err != nil {
 		return err
 	}
 	return w.flush()
@@ -114,7 +114,7 @@ func (c *Checkout) Write(ctx context.Context, tree object.ID) error {
 func (c *Checkout) Wanted(ctx context.Context, tree object.ID, yield func(object.ID)) error {
 	w := &walk{Checkout: c, ctx: ctx, objects: c.Open(), wanted: yield}
 	defer w.objects.Close()
-	return w.tree(tree, "", 0, nil)
+	return w.tree(tree, &directory{made: true}, nil)
 }
 
 // walk is one way through a tree.
@@ -126,29 +126,50 @@ type walk struct {
 	wanted  func(object.ID) // instead of writing
 }
 
+// directory is one on the way from the top of the tree to where the walk is.
+type directory struct {
+	name  string // its path in the tree; "" is the top
+	above *directory
+	depth int
+	made  bool
+	held  int64 // bytes of the trees from the top down to this one, which are all in memory
+}
+
+// make makes a directory where nothing was, and those above it. Were it enough that there is one, it might be one that a
+// link of the same name leads to, which the tree had before: into git's own, or to where links may not lead.
+func (w *walk) make(d *directory) error {
+	if d.made || w.wanted != nil {
+		return nil
+	}
+	if err := w.make(d.above); err != nil {
+		return err
+	}
+	d.made = true
+	return w.failed(d.name, w.Root.Mkdir(d.name, 0o755))
+}
+
 // tree goes through one directory and those below it.
-func (w *walk) tree(id object.ID, dir string, depth int, above *attributes) error {
+func (w *walk) tree(id object.ID, dir *directory, above *attributes) error {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
 	}
-	if depth > maxDepth {
-		return fault.New(fault.Data, "%q: directories are nested deeper than %d", dir, maxDepth)
+	if dir.depth > maxDepth {
+		return fault.New(fault.Data, "%q: directories are nested deeper than %d", dir.name, maxDepth)
 	}
-	content, err := w.bytes(id, object.Tree, maxTree)
+	content, err := w.bytes(id, object.Tree, maxTrees-dir.held)
 	if err != nil {
-		return fmt.Errorf("read the directory %q: %w", "/"+dir, err)
+		return fmt.Errorf("read the directory %q: %w", "/"+dir.name, err)
 	}
-	attributes, err := w.attributes(content, dir, above)
+	attributes, err := w.attributes(content, dir.name, above)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the attributes of %q: %w", "/"+dir.name, err)
 	}
-	made := w.wanted != nil || dir == ""
 	previous := ""
 	for e, err := range object.Entries(content, w.Format) {
 		if err != nil {
-			return fmt.Errorf("read the directory %q: %w", "/"+dir, err)
+			return fmt.Errorf("read the directory %q: %w", "/"+dir.name, err)
 		}
-		name := path.Join(dir, e.Name)
+		name := path.Join(dir.name, e.Name)
 		if err := checkName(e, name); err != nil {
 			return fault.New(fault.Data, "%q: %w", name, err)
 		}
@@ -157,7 +178,8 @@ func (w *walk) tree(id object.ID, dir string, depth int, above *attributes) erro
 		}
 		previous = e.Name
 		if e.Mode == object.ModeDir {
-			if err := w.tree(e.ID, name, depth+1, attributes); err != nil {
+			below := &directory{name: name, above: dir, depth: dir.depth + 1, held: dir.held + int64(len(content))}
+			if err := w.tree(e.ID, below, attributes); err != nil {
 				return err
 			}
 			continue
@@ -165,11 +187,8 @@ func (w *walk) tree(id object.ID, dir string, depth int, above *attributes) erro
 		if w.Match != nil && !w.Match(name) && (w.wanted == nil || (e.Name != attributesFile && name != modulesFile)) {
 			continue
 		}
-		if !made {
-			if err := w.Root.MkdirAll(dir, 0o755); err != nil {
-				return w.failed(dir, err)
-			}
-			made = true
+		if err := w.make(dir); err != nil {
+			return err
 		}
 		if err := w.entry(e, name, attributes); err != nil {
 			return err
@@ -438,7 +457,7 @@ func (c *Checkout) failed(name string, err error) error {
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fault.Hint(fault.New(fault.CantCreate, "write %q: %w", name, cause),
-			"two names in the tree are one for this file system, which tells capital letters or forms of Unicode not apart")
+			"the tree has the name twice, or two names that are one for this file system, which tells capital letters or forms of Unicode not apart")
 	}
 	return fault.Output(fmt.Errorf("write %q: %w", name, cause))
 }
