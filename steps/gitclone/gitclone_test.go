@@ -322,42 +322,6 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// What must not be written is refused, and nothing is left of it.
-func TestHostileTrees(t *testing.T) {
-	for _, c := range []struct{ name, entry, link string }{
-		{"link upwards", "link", "../outside"},
-		{"absolute link", "link", "/etc/passwd"},
-		{"link by way of a name", "link", "a/../../outside"},
-		{".git", ".git", ""},
-		{"case", ".GiT", ""},
-		{"short name of NTFS", "git~1", ""},
-		{"NTFS ignores the end", ".git . .", ""},
-		{"stream of NTFS", ".git::$INDEX_ALLOCATION", ""},
-		{"separator of NTFS", `x\.git`, ""},
-		{"HFS+ ignores it", ".g\u200cit", ""},
-		{"HFS+ ignores it too", "\ufeff.git", ""},
-		{"modules by a link", ".gitmodules", "x"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := gittest.New(t)
-			id := r.Blob(c.link)
-			mode := "120000"
-			if c.link == "" {
-				id, mode = r.Blob("x"), "100644"
-			}
-			r.CommitTree(mode + " blob " + id + "\t" + c.entry)
-			root := t.TempDir()
-			result, dir := clones(t, root, gittest.Serve(t, r.Parent(), 2)+"/repository")
-			if fault.ExitCode(result.Err) != 65 || result.Attempts != 1 {
-				t.Errorf("got %v after %d attempts, want 65", result.Err, result.Attempts)
-			}
-			if left, _ := os.ReadDir(root); len(left) > 0 {
-				t.Errorf("%s: got %v left", dir, left)
-			}
-		})
-	}
-}
-
 func TestKeptGitIsSound(t *testing.T) {
 	for _, format := range []string{"sha1", "sha256"} {
 		r := sample(t, "--object-format="+format)
@@ -385,6 +349,23 @@ func TestKeptGitIsSound(t *testing.T) {
 				inside("fetch", "-q", "--unshallow", "origin", "main:refs/heads/all")
 			}
 		}
+	}
+}
+
+// Names that mean something in git's configuration do not there.
+func TestKeptGitOfAnOddBranch(t *testing.T) {
+	r := gittest.New(t)
+	r.Commit("one")
+	const branch = "fix/#12;3"
+	r.Git("checkout", "-q", "-b", branch)
+	second := r.Commit("two")
+	result, dir := clones(t, t.TempDir(), gittest.Serve(t, r.Parent(), 2)+"/repository", "keep-git=true", "ref="+branch)
+	check(t, result.Err)
+	third := r.Commit("three")
+	r.Git("-C", dir, "fetch", "-q")
+	got := r.Git("-C", dir, "rev-parse", "HEAD", "@{upstream}", "refs/remotes/origin/"+branch)
+	if want := second + "\n" + third + "\n" + third; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

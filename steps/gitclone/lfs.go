@@ -141,7 +141,7 @@ func (c *access) lfsOverSSH(ctx context.Context, a address.Address, client *http
 	defer transport.Close()
 	text, err := transport.Output(ctx, "git-lfs-authenticate "+wire.Quoted(strings.TrimPrefix(a.Path, "/"))+" download")
 	if err != nil {
-		return nil, err
+		return nil, fault.Hint(err, "git LFS over SSH needs git-lfs-authenticate on the server, as the forges have it; or clone by https://")
 	}
 	var told struct {
 		Href   string            `json:"href"`

@@ -48,7 +48,7 @@ func findRef(ctx context.Context, s server, name string) (wire.Ref, error) {
 	for _, name := range names {
 		for _, ref := range refs {
 			if ref.Name == name {
-				if !validRef(ref.Target) { // it will stand in files, and a server may say anything
+				if !strings.HasPrefix(ref.Target, "refs/") || !validRef(ref.Target) { // it will be a file's name; a server may say anything
 					ref.Target = ""
 				}
 				return ref, nil

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -35,8 +36,16 @@ type Dir struct {
 
 const packs = "objects/pack"
 
-// New makes the folders of a repository in root, which is empty, the .git itself.
+// New makes the folders of a repository in root, the .git itself. It must be empty: a submodule's name could be that of a
+// folder of another one's.
 func New(root *os.Root) (*Dir, error) {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, fault.Output(err)
+	}
+	if len(entries) > 0 {
+		return nil, fault.New(fault.Data, "git's own directory of one submodule would be in that of another")
+	}
 	for _, dir := range []string{packs, "objects/info", "refs/heads", "refs/tags", "info"} {
 		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return nil, fault.Output(err)
@@ -119,8 +128,8 @@ func (c Clone) config() string {
 	}
 	fmt.Fprintf(&b, "[remote \"origin\"]\n\turl = %s\n", quoted(c.URL))
 	if branch, ok := strings.CutPrefix(c.Ref, "refs/heads/"); ok {
-		fmt.Fprintf(&b, "\tfetch = +%s:refs/remotes/origin/%s\n", c.Ref, branch)
-		fmt.Fprintf(&b, "[branch %s]\n\tremote = origin\n\tmerge = %s\n", quoted(branch), c.Ref)
+		fmt.Fprintf(&b, "\tfetch = %s\n", quoted("+"+c.Ref+":refs/remotes/origin/"+branch)) // a branch may have a # in its name
+		fmt.Fprintf(&b, "[branch %s]\n\tremote = origin\n\tmerge = %s\n", quoted(branch), quoted(c.Ref))
 	}
 	return b.String()
 }

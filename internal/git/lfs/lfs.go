@@ -125,11 +125,11 @@ func (s *Server) sources(pointers []Pointer, found answer) ([]Source, error) {
 	known := make(map[string]Source)
 	for _, o := range found.Objects {
 		if o.Error != nil {
-			return nil, fault.New(kind(o.Error.Code), "git LFS at %s: object %s: %s", httpx.Redact(s.URL), o.OID, strconv.Quote(o.Error.Message))
+			return nil, fault.New(kind(o.Error.Code), "git LFS at %s: object %.64q: %s", httpx.Redact(s.URL), o.OID, strconv.Quote(o.Error.Message))
 		}
 		u, err := s.URL.Parse(o.Actions.Download.Href)
 		if err != nil || o.Actions.Download.Href == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			return nil, fault.New(fault.Data, "git LFS at %s: object %s has no address", httpx.Redact(s.URL), o.OID)
+			return nil, fault.New(fault.Data, "git LFS at %s: object %.64q has no address", httpx.Redact(s.URL), o.OID)
 		}
 		source := Source{Pointer: o.Pointer, URL: u, Header: make(http.Header)}
 		for name, value := range o.Actions.Download.Header {

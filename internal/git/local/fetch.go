@@ -19,6 +19,9 @@ import (
 // maxRead bounds a commit, a tag or a tree, in bytes.
 const maxRead = 32 << 20
 
+// maxDepth is how deep directories may be in each other.
+const maxDepth = 512
+
 // noBlobs is the one filter that is known.
 const noBlobs = "blob:none"
 
@@ -116,7 +119,7 @@ func (e *enumeration) want(id object.ID) error {
 	case object.Commit:
 		e.next = append(e.next, id)
 	case object.Tree:
-		return e.tree(id)
+		return e.tree(id, 0)
 	case object.Tag:
 		e.add(id)
 		tag, err := object.ParseTag(content)
@@ -173,7 +176,7 @@ func (e *enumeration) commits() error {
 			if err != nil {
 				return fmt.Errorf("read %s: %w", id, err)
 			}
-			if err := e.tree(c.Tree); err != nil {
+			if err := e.tree(c.Tree, 0); err != nil {
 				return err
 			}
 			switch {
@@ -189,9 +192,12 @@ func (e *enumeration) commits() error {
 }
 
 // tree takes a tree and what is in it.
-func (e *enumeration) tree(id object.ID) error {
+func (e *enumeration) tree(id object.ID, depth int) error {
 	if !e.add(id) {
 		return nil
+	}
+	if depth > maxDepth {
+		return fault.New(fault.Data, "directories are nested deeper than %d", maxDepth)
 	}
 	_, content, err := e.read(id)
 	if err != nil {
@@ -202,7 +208,7 @@ func (e *enumeration) tree(id object.ID) error {
 		case err != nil:
 			return fmt.Errorf("read %s: %w", id, err)
 		case entry.Mode == object.ModeDir:
-			if err := e.tree(entry.ID); err != nil {
+			if err := e.tree(entry.ID, depth+1); err != nil {
 				return err
 			}
 		case entry.Mode == object.ModeSubmodule, e.request.Filter == noBlobs:

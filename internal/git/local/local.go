@@ -56,7 +56,7 @@ func Open(path string, temporary func() (*os.File, error)) (*Repository, error) 
 	if err := r.configure(); err != nil {
 		return nil, err
 	}
-	if err := r.openObjects(filepath.Join(r.common, "objects"), 0); err != nil {
+	if err := r.openObjects(filepath.Join(r.common, "objects")); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,12 +20,15 @@ import (
 )
 
 const (
-	maxAlternates = 5       // of alternates
+	maxAlternates = 50      // folders of objects, as far as one borrows from the other
 	looseInMemory = 1 << 16 // bytes of a loose object that is read at once
 )
 
 // openObjects opens the packs of a folder of objects, and of those that it borrows from.
-func (r *Repository) openObjects(dir string, depth int) error {
+func (r *Repository) openObjects(dir string) error {
+	if slices.Contains(r.loose, dir) || len(r.loose) == maxAlternates {
+		return nil
+	}
 	r.loose = append(r.loose, dir)
 	names, err := filepath.Glob(filepath.Join(escape(dir), "pack", "pack-*.idx"))
 	if err != nil {
@@ -39,12 +43,12 @@ func (r *Repository) openObjects(dir string, depth int) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil || depth == maxAlternates {
+	if err != nil {
 		return err
 	}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			if err := r.openObjects(resolve(dir, line), depth+1); err != nil {
+			if err := r.openObjects(resolve(dir, line)); err != nil {
 				return err
 			}
 		}

@@ -112,10 +112,12 @@ func ParseTag(content []byte) (TagInfo, error) {
 		return TagInfo{}, fault.New(fault.Data, "a tag is malformed: it names no object")
 	}
 	t.Payload = content
+	at := -1 // the last one counts, as in git's parse_signature
 	for _, begin := range []string{"-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----"} {
-		if i := bytes.LastIndex(content, []byte("\n"+begin)); i >= 0 { // the last one counts, as in git's parse_signature
-			t.Payload, t.Signature = content[:i+1], string(content[i+1:])
-		}
+		at = max(at, bytes.LastIndex(content, []byte("\n"+begin)))
+	}
+	if at >= 0 {
+		t.Payload, t.Signature = content[:at+1], string(content[at+1:])
 	}
 	return t, nil
 }

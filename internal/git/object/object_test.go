@@ -72,6 +72,11 @@ func TestCommitsAndTags(t *testing.T) {
 	if err != nil || tag.Object.String() != second || tag.Type != object.Commit || tag.Name != "v1" {
 		t.Errorf("got %+v, %v", tag, err)
 	}
+	const quoted, last = "-----BEGIN SSH SIGNATURE-----\nof another\n", "-----BEGIN PGP SIGNATURE-----\nx\n"
+	tag, err = object.ParseTag([]byte("object " + second + "\ntype commit\n\n" + quoted + last))
+	if err != nil || tag.Signature != last || !strings.HasSuffix(string(tag.Payload), quoted) {
+		t.Errorf("two signatures: got %q of %q, %v", tag.Signature, tag.Payload, err)
+	}
 	for _, text := range []string{"", "tree x\n\n", "parent " + first + "\n\n", "tree " + c.Tree.String() + "\nparent x\n\n"} {
 		if _, err := object.ParseCommit([]byte(text)); fault.KindOf(err) != fault.Data {
 			t.Errorf("%q: got %v", text, err)

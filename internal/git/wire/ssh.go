@@ -56,13 +56,26 @@ func (s *SSH) Open(ctx context.Context) (io.Reader, error) {
 	return stdout, nil
 }
 
-// Output runs a command on the server and returns what it writes.
+// maxOutput is how much of a command's output is read, in bytes.
+const maxOutput = 64 << 10
+
+// Output runs a command on the server and returns what it writes, of 64 KiB at most.
 func (s *SSH) Output(ctx context.Context, command string) ([]byte, error) {
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	text, err := s.session.Output(command)
+	stdout, err := s.session.StdoutPipe()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.session.Start(command); err != nil {
+		return nil, fault.New(fault.Permission, "ssh %s: run %.40q: %w", s.Address, command, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(stdout, maxOutput+1))
+	if len(text) > maxOutput {
+		return nil, fault.New(fault.Data, "ssh %s: %.40q writes over %d bytes", s.Address, command, maxOutput)
+	}
+	if err := errors.Join(err, s.session.Wait()); err != nil {
 		told := s.stderr.String()
 		return nil, fault.New(Refusal(told), "ssh %s: run %.40q: %w: %s", s.Address, command, err, told)
 	}

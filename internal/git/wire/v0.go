@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/object"
 	"github.com/slipway-init/slipway/internal/git/pktline"
 )
@@ -15,7 +14,7 @@ const peeledSuffix = "^{}"
 
 // advertisement reads all refs of a server of version 0 or 1, of which the first packet has been read.
 func (c *Client) advertisement(kind pktline.Kind, line string) error {
-	c.refs, c.words = nil, make(map[string]string)
+	c.refs, c.words = refs{}, make(map[string]string)
 	targets := make(map[string]string)
 	for first := true; kind == pktline.Data; first = false {
 		if first {
@@ -62,16 +61,12 @@ func (c *Client) advertised(line string, targets map[string]string) error {
 		return err
 	}
 	if of, ok := strings.CutSuffix(name, peeledSuffix); ok {
-		if len(c.refs) > 0 && c.refs[len(c.refs)-1].Name == of {
-			c.refs[len(c.refs)-1].Peeled = id
+		if last := len(c.refs.all) - 1; last >= 0 && c.refs.all[last].Name == of {
+			c.refs.all[last].Peeled = id
 		}
 		return nil
 	}
-	if len(c.refs) == maxRefs {
-		return fault.New(fault.Data, "the server has over %d refs", maxRefs)
-	}
-	c.refs = append(c.refs, Ref{Name: name, ID: id, Target: targets[name]})
-	return nil
+	return c.refs.add(Ref{Name: name, ID: id, Target: targets[name]})
 }
 
 func (c *Client) fetchV0(ctx context.Context, r Request) (*Fetched, error) {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/slipway-init/slipway/internal/fault"
@@ -20,7 +21,7 @@ func (c *Client) capabilities() error {
 		case kind != pktline.Data:
 			c.format, err = object.ParseFormat(c.words["object-format"])
 			return err
-		case len(c.words) > 1000:
+		case len(c.words) == maxWords:
 			return unexpectedAnswer()
 		}
 		name, value, _ := strings.Cut(line, "=")
@@ -52,14 +53,14 @@ func (c *Client) listRefs(ctx context.Context, prefixes []string) ([]Ref, error)
 		return nil, err
 	}
 	c.hear(answer)
-	var refs []Ref
+	var found refs
 	for {
 		kind, line, err := c.packets.Line()
 		if err != nil {
 			return nil, unexpected(err)
 		}
 		if kind != pktline.Data {
-			return refs, nil
+			return found.all, nil
 		}
 		if strings.HasPrefix(line, "unborn ") {
 			continue
@@ -68,8 +69,11 @@ func (c *Client) listRefs(ctx context.Context, prefixes []string) ([]Ref, error)
 		if err != nil {
 			return nil, err
 		}
-		if refs = append(refs, ref); len(refs) > maxRefs {
-			return nil, fault.New(fault.Data, "the server has over %d refs", maxRefs)
+		if !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(ref.Name, prefix) }) {
+			continue // a prefix is a wish, says gitprotocol-v2(5)
+		}
+		if err := found.add(ref); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -146,6 +150,9 @@ func (c *Client) shallow(f *Fetched, line string) error {
 		id, err := c.parseID(text)
 		if err != nil {
 			return err
+		}
+		if len(f.Shallow) == maxShallow {
+			return fault.New(fault.Data, "the server cuts the history off in over %d places", maxShallow)
 		}
 		f.Shallow = append(f.Shallow, id)
 	}

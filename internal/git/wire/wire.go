@@ -34,6 +34,22 @@ func (r Ref) Commit() object.ID {
 	return r.ID
 }
 
+// refs are those that a server has told of.
+type refs struct {
+	all  []Ref
+	size int // in bytes, about
+}
+
+// add takes one more; too many are a Data fault.
+func (l *refs) add(r Ref) error {
+	if l.size += refSize + len(r.Name) + len(r.Target); l.size > maxRefs {
+		return fault.Hint(fault.New(fault.Data, "the server tells of over %d refs, which are too many to hold", len(l.all)),
+			"version 2 of git's protocol asks for the one that is wanted: the server should be able to speak it; sshd needs AcceptEnv GIT_PROTOCOL for that")
+	}
+	l.all = append(l.all, r)
+	return nil
+}
+
 // Transport carries messages to a server and back. Unless it is stateless, all goes over one connection.
 type Transport interface {
 	// Open returns what the server says first.
@@ -54,15 +70,20 @@ type Client struct {
 	format    object.Format
 	packets   *pktline.Reader
 	raw       io.Reader // below packets
-	refs      []Ref     // version 0: all of them
+	refs      refs      // version 0: all of them
 	spent     bool      // version 0: the connection has had its one fetch
 }
 
 // Agent is how slipway calls itself.
 const Agent = "slipway"
 
-// maxRefs bounds the number of refs that a server may tell.
-const maxRefs = 1 << 20
+// What a server may tell, so that it fits a small container.
+const (
+	maxRefs    = 32 << 20 // bytes that refs take in memory: about 150,000 of them
+	refSize    = 200      // bytes that a ref takes besides its names
+	maxShallow = 1 << 18
+	maxWords   = 100 // capabilities, each of up to 64 KiB
+)
 
 // Connect opens t and learns what the server can. The caller must Close the client.
 func Connect(ctx context.Context, t Transport) (*Client, error) {
@@ -121,7 +142,7 @@ func (c *Client) hear(r io.Reader) {
 // Refs returns the server's refs whose names begin with one of the prefixes; more may come.
 func (c *Client) Refs(ctx context.Context, prefixes []string) ([]Ref, error) {
 	if c.version < 2 {
-		return c.refs, nil
+		return c.refs.all, nil
 	}
 	refs, err := c.listRefs(ctx, prefixes)
 	return refs, c.explain(err)

@@ -11,7 +11,7 @@ import (
 
 const (
 	attributesFile = ".gitattributes"
-	maxAttributes  = 1 << 20 // bytes of such a file
+	maxAttributes  = 1 << 20 // bytes of such a file and of those above it: in memory they are twenty times as large
 )
 
 // attributes are the lines of the .gitattributes files of a directory and those above it. See gitattributes(5).
@@ -22,6 +22,7 @@ type attributes struct {
 	dir   string
 	lines []attributeLine
 	macro map[string][]string // of the file at the top alone; nil elsewhere
+	size  int64               // bytes of the file and of those above it
 }
 
 // attributeLine is one pattern with what is said of the files that match.
@@ -51,11 +52,17 @@ func (w *walk) attributes(content []byte, dir string, above *attributes) (*attri
 		if err != nil || e.Name != attributesFile || (e.Mode != object.ModeFile && e.Mode != object.ModeExecutable) {
 			continue
 		}
-		text, err := w.bytes(e.ID, object.Blob, maxAttributes)
+		size := int64(0)
+		if above != nil {
+			size = above.size
+		}
+		text, err := w.bytes(e.ID, object.Blob, maxAttributes-size)
 		if err != nil {
 			return nil, err
 		}
-		return parseAttributes(string(text), dir, above), nil
+		a := parseAttributes(string(text), dir, above)
+		a.size = size + int64(len(text))
+		return a, nil
 	}
 	return above, nil
 }
