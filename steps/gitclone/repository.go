@@ -54,11 +54,11 @@ func (r *repository) clone(ctx context.Context, tip wire.Ref) (object.ID, error)
 	if err := r.fetch(ctx, tip); err != nil {
 		return object.ID{}, err
 	}
-	commit, tree, err := r.peel(tip.ID)
+	commit, tree, err := r.peel(ctx, tip.ID)
 	if err != nil {
 		return object.ID{}, err
 	}
-	if err := r.verifySignature(tip, commit); err != nil {
+	if err := r.verifySignature(ctx, tip, commit); err != nil {
 		return object.ID{}, err
 	}
 	c := r.checkout()
@@ -240,7 +240,7 @@ func (r *repository) fetchFiles(ctx context.Context, c *worktree.Checkout, tree 
 func (r *repository) checkout() *worktree.Checkout {
 	c := &worktree.Checkout{
 		Root: r.root, Format: r.remote.Format(),
-		Open:  func() worktree.Objects { return r.packs.NewReader() },
+		Open:  func(ctx context.Context) worktree.Objects { return r.packs.NewReader(ctx) },
 		Place: r.packs.Offset,
 		LFS:   r.lfs,
 	}
@@ -251,8 +251,8 @@ func (r *repository) checkout() *worktree.Checkout {
 }
 
 // peel returns the commit that an object stands for, and its tree.
-func (r *repository) peel(id object.ID) (commit, tree object.ID, err error) {
-	objects := r.packs.NewReader()
+func (r *repository) peel(ctx context.Context, id object.ID) (commit, tree object.ID, err error) {
+	objects := r.packs.NewReader(ctx)
 	defer objects.Close()
 	const maxTags = 32 // of tags
 	for range maxTags {

@@ -36,7 +36,7 @@ func (r *repository) submodules(ctx context.Context, c *worktree.Checkout, tree 
 	if r.nesting == maxNesting {
 		return fault.New(fault.Data, "submodules are nested deeper than %d", maxNesting)
 	}
-	text, err := r.topFile(tree, modulesFile)
+	text, err := r.topFile(ctx, tree, modulesFile)
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,8 @@ func between(from, to string) string {
 }
 
 // topFile returns the content of a file at the top of a tree; "" when there is none.
-func (r *repository) topFile(tree object.ID, name string) (string, error) {
-	objects := r.packs.NewReader()
+func (r *repository) topFile(ctx context.Context, tree object.ID, name string) (string, error) {
+	objects := r.packs.NewReader(ctx)
 	defer objects.Close()
 	o, err := objects.Object(tree)
 	if err != nil {

@@ -1,6 +1,7 @@
 package gitclone
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/slipway-init/slipway/internal/fault"
@@ -12,7 +13,7 @@ import (
 
 // verifySignature returns a Data fault unless the tag that was asked for, or the commit itself, is signed by somebody who is
 // trusted. What is signed names all the rest by its id.
-func (r *repository) verifySignature(tip wire.Ref, commit object.ID) error {
+func (r *repository) verifySignature(ctx context.Context, tip wire.Ref, commit object.ID) error {
 	if len(r.verify) == 0 {
 		return nil
 	}
@@ -26,7 +27,7 @@ func (r *repository) verifySignature(tip wire.Ref, commit object.ID) error {
 			return fmt.Errorf("read %s: %w", file, err)
 		}
 	}
-	objects := r.packs.NewReader()
+	objects := r.packs.NewReader(ctx)
 	defer objects.Close()
 	var refused error
 	for _, id := range []object.ID{tip.ID, commit} {

@@ -31,7 +31,7 @@ func (r *Repository) Fetch(ctx context.Context, request wire.Request) (*wire.Fet
 	if request.Filter != "" && request.Filter != noBlobs {
 		return nil, fault.New(fault.Internal, "the filter %q is not known", request.Filter)
 	}
-	e := &enumeration{ctx: ctx, repository: r, objects: r.NewReader(), request: request, seen: make(map[object.ID]bool)}
+	e := &enumeration{ctx: ctx, repository: r, objects: r.NewReader(ctx), request: request, seen: make(map[object.ID]bool)}
 	defer e.objects.Close()
 	ends, err := r.shallowEnds()
 	if err != nil {
@@ -75,7 +75,7 @@ func (r *Repository) shallowEnds() (map[object.ID]bool, error) {
 
 // write writes the pack.
 func (r *Repository) write(ctx context.Context, w io.Writer, ids []object.ID) error {
-	objects := r.NewReader()
+	objects := r.NewReader(ctx)
 	defer objects.Close()
 	p, err := pack.NewWriter(w, r.format, uint32(len(ids)))
 	if err != nil {

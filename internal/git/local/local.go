@@ -173,7 +173,7 @@ func (r *Repository) Refs(ctx context.Context, prefixes []string) ([]wire.Ref, e
 	}
 	names["HEAD"] = true
 	var refs []wire.Ref
-	objects := r.NewReader()
+	objects := r.NewReader(ctx)
 	defer objects.Close()
 	for name := range names {
 		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {

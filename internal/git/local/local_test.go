@@ -1,7 +1,6 @@
 package local_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,7 +37,7 @@ func TestRefsInACircle(t *testing.T) {
 	write(t, filepath.Join(r.Dir, ".git/refs/heads/b"), "ref: refs/heads/a\n")
 	write(t, filepath.Join(r.Dir, ".git/refs/heads/out"), "ref: ../../outside\n")
 	write(t, filepath.Join(r.Dir, "outside"), want+"\n")
-	refs, err := open(t, r.Dir).Refs(context.Background(), []string{"refs/heads/"})
+	refs, err := open(t, r.Dir).Refs(t.Context(), []string{"refs/heads/"})
 	if err != nil || len(refs) != 1 || refs[0].Name != "refs/heads/main" || refs[0].ID.String() != want {
 		t.Errorf("got %v, %v, want main alone", refs, err)
 	}
@@ -52,7 +51,7 @@ func TestAlternatesInACircle(t *testing.T) {
 	write(t, filepath.Join(a.Dir, ".git/objects/info/alternates"), filepath.Join(b.Dir, ".git/objects")+"\n")
 	write(t, filepath.Join(b.Dir, ".git/objects/info/alternates"), filepath.Join(a.Dir, ".git/objects")+"\n")
 	id, _ := object.ParseID(want)
-	if o, err := open(t, a.Dir).NewReader().Object(id); err != nil || o.Type != object.Commit {
+	if o, err := open(t, a.Dir).NewReader(t.Context()).Object(id); err != nil || o.Type != object.Commit {
 		t.Errorf("got %v, %v, want the commit of b", o, err)
 	}
 }
@@ -65,7 +64,7 @@ func TestDeepDirectories(t *testing.T) {
 		tree = r.Tree("040000 tree " + tree + "\td")
 	}
 	id, _ := object.ParseID(r.Git("commit-tree", "-m", "deep", tree))
-	if _, err := open(t, r.Dir).Fetch(context.Background(), wire.Request{Wants: []object.ID{id}, Depth: 1}); fault.KindOf(err) != fault.Data {
+	if _, err := open(t, r.Dir).Fetch(t.Context(), wire.Request{Wants: []object.ID{id}, Depth: 1}); fault.KindOf(err) != fault.Data {
 		t.Errorf("got %v, want a fault of the data", err)
 	}
 }

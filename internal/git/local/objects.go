@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -91,8 +92,10 @@ type reader struct {
 	open  *os.File // the loose object that was asked for last
 }
 
-// NewReader returns a reader of the repository's objects.
-func (r *Repository) NewReader() *reader { return &reader{r: r, packs: r.packs.NewReader()} }
+// NewReader returns a reader of the repository's objects. It stops when ctx ends.
+func (r *Repository) NewReader(ctx context.Context) *reader {
+	return &reader{r: r, packs: r.packs.NewReader(ctx)}
+}
 
 // Object returns the object with the given id, or pack.ErrNotFound. What it holds is not verified: whoever receives it
 // does that.

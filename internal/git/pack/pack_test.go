@@ -74,7 +74,7 @@ func TestObjectsAreThoseOfGit(t *testing.T) {
 			content := packed(r, kind)
 			p, _, err := receive(t, content, f)
 			check(t, err)
-			reader := p.NewReader(unnamed(t))
+			reader := p.NewReader(t.Context(), unnamed(t))
 			n := 0
 			for line := range strings.Lines(r.Git("cat-file", "--batch-check", "--batch-all-objects")) {
 				words := strings.Fields(line)
@@ -121,7 +121,7 @@ func TestIndexIsThatOfGit(t *testing.T) {
 		}
 		opened, err := pack.Open(file, int64(len(content)), bytes.NewReader(want), f)
 		check(t, err)
-		reader := opened.NewReader(unnamed(t))
+		reader := opened.NewReader(t.Context(), unnamed(t))
 		head, _ := object.ParseID(r.Git("rev-parse", "HEAD"))
 		if o, err := reader.Object(head); err != nil || o.Type != object.Commit {
 			t.Errorf("by the index: %v", err)
@@ -140,7 +140,7 @@ func TestWrittenPackIsGood(t *testing.T) {
 	var b bytes.Buffer
 	w, err := pack.NewWriter(&b, object.SHA1, uint32(len(ids)))
 	check(t, err)
-	reader := p.NewReader(unnamed(t))
+	reader := p.NewReader(t.Context(), unnamed(t))
 	for _, text := range ids {
 		id, _ := object.ParseID(text)
 		o, err := reader.Object(id)
@@ -213,4 +213,70 @@ func FuzzReceive(f *testing.F) {
 		}
 		check(t, p.WriteIndex(io.Discard))
 	})
+}
+
+// A large object, whole or a delta, is not read to its end when nobody waits for it any more.
+func TestReadingStops(t *testing.T) {
+	r := history(t)
+	p, _, err := receive(t, packed(r, "--delta-base-offset"), object.SHA1)
+	check(t, err)
+	for _, commit := range []string{"HEAD", "HEAD~1", "HEAD~2"} { // one is whole, the others are deltas
+		ctx, cancel := context.WithCancel(t.Context())
+		reader := p.NewReader(ctx, unnamed(t))
+		id, _ := object.ParseID(r.Git("rev-parse", commit+":large"))
+		o, err := reader.Object(id)
+		check(t, err)
+		written := 0
+		_, err = o.WriteTo(writerFunc(func(b []byte) (int, error) {
+			written += len(b)
+			cancel()
+			return len(b), nil
+		}))
+		if !errors.Is(err, context.Canceled) || int64(written) == o.Size {
+			t.Errorf("%s: got %v after %d of %d bytes", commit, err, written, o.Size)
+		}
+		reader.Close()
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// What is made of a large base is read from where the base was left, not from the beginning of its chain.
+func TestLargeChainIsNotReadAgain(t *testing.T) {
+	r := history(t)
+	p, _, err := receive(t, packed(r, "--delta-base-offset"), object.SHA1)
+	check(t, err)
+	var spilled []*os.File
+	temporary := unnamed(t)
+	reader := p.NewReader(t.Context(), func() (*os.File, error) {
+		f, err := temporary()
+		spilled = append(spilled, f)
+		return f, err
+	})
+	defer reader.Close()
+	text := func(commit string) string {
+		id, _ := object.ParseID(r.Git("rev-parse", commit+":large"))
+		o, err := reader.Object(id)
+		check(t, err)
+		var b strings.Builder
+		_, err = o.WriteTo(&b)
+		check(t, err)
+		return b.String()
+	}
+	commit, want := "", ""
+	for i := 0; len(spilled) == 0; i++ { // until one is a delta
+		commit = fmt.Sprint("HEAD~", i)
+		want = text(commit)
+	}
+	for _, f := range spilled {
+		info, err := f.Stat()
+		check(t, err)
+		_, err = f.WriteAt([]byte(strings.Repeat("x", int(info.Size()))), 0)
+		check(t, err)
+	}
+	if text(commit) == want {
+		t.Error("the base was made again")
+	}
 }

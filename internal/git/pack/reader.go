@@ -3,6 +3,7 @@ package pack
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -55,6 +56,7 @@ func (o *Object) Bytes(limit int64) ([]byte, error) {
 
 // Reader reads objects from a pack, one after the other. Several readers may read one pack side by side.
 type Reader struct {
+	ctx       context.Context
 	p         *Pack
 	temporary func() (*os.File, error)
 	src       source
@@ -62,14 +64,15 @@ type Reader struct {
 	z         inflater
 	delta     *bufio.Reader // of z
 	cache     *cache
-	spill     [2]*os.File // where large bases are; nil until they are needed
+	spill     [2]spill // where large bases are
 	buf       []byte
 	blob      []byte // the blob that was asked for last; there are many, and few are the bases of others
 }
 
-// NewReader returns a reader of p. Temporary makes files for what does not fit in memory; Close closes them.
-func (p *Pack) NewReader(temporary func() (*os.File, error)) *Reader {
-	r := &Reader{p: p, temporary: temporary, cache: newCache(), buf: make([]byte, 32<<10)}
+// NewReader returns a reader of p, which stops in the middle of a large object, too, when ctx ends. Temporary makes files for
+// what does not fit in memory; Close closes them.
+func (p *Pack) NewReader(ctx context.Context, temporary func() (*os.File, error)) *Reader {
+	r := &Reader{ctx: ctx, p: p, temporary: temporary, cache: newCache(), buf: make([]byte, 32<<10)}
 	r.src.file = p.file
 	r.in = bufio.NewReaderSize(&r.src, 32<<10)
 	r.delta = bufio.NewReaderSize(&r.z, 4<<10)
@@ -78,11 +81,46 @@ func (p *Pack) NewReader(temporary func() (*os.File, error)) *Reader {
 
 // Close closes the reader's temporary files.
 func (r *Reader) Close() {
-	for _, f := range r.spill {
-		if f != nil {
-			_ = f.Close() // nothing in it is wanted any more
+	for _, s := range r.spill {
+		if s.file != nil {
+			_ = s.file.Close() // nothing in it is wanted any more
 		}
 	}
+}
+
+// until is a writer that stops when the reader's context ends.
+func (r *Reader) until(w io.Writer) io.Writer { return &stoppable{ctx: r.ctx, w: w} }
+
+type stoppable struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+// Write implements io.Writer.
+func (s *stoppable) Write(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.w.Write(p)
+}
+
+// spill is a file with the content of an entry that is too large for memory.
+type spill struct {
+	file   *os.File // nil until it is needed
+	offset int64    // of the entry; 0 is none
+	kind   object.Type
+	size   int64
+}
+
+// spilled returns the spill file that has the entry at offset, or nil. Without it, what is made of the end of a chain would
+// take the whole chain again.
+func (r *Reader) spilled(offset int64) *spill {
+	for i := range r.spill {
+		if r.spill[i].offset == offset {
+			return &r.spill[i]
+		}
+	}
+	return nil
 }
 
 // source reads a file from an offset on: first little, because most objects are small, then more.
@@ -141,7 +179,7 @@ func (r *Reader) at(offset int64) (*Object, error) {
 	}
 	if !h.delta() {
 		if h.size > small {
-			return &Object{Type: h.kind, Size: h.size, stream: func(w io.Writer) error { return r.inflate(w, h) }}, nil
+			return &Object{Type: h.kind, Size: h.size, stream: func(w io.Writer) error { return r.inflate(r.until(w), h) }}, nil
 		}
 		if h.kind == object.Blob {
 			if int64(cap(r.blob)) < h.size {
@@ -170,7 +208,7 @@ func (r *Reader) at(offset int64) (*Object, error) {
 		return nil, err
 	}
 	if size > small {
-		return &Object{Type: kind, Size: size, stream: func(w io.Writer) error { return apply(w, from, r.delta, size, r.buf) }}, nil
+		return &Object{Type: kind, Size: size, stream: func(w io.Writer) error { return apply(r.until(w), from, r.delta, size, r.buf) }}, nil
 	}
 	data, err := r.applied(from, size)
 	if err != nil {
@@ -206,13 +244,17 @@ func (r *Reader) content(offset int64) (object.Type, content, error) {
 			kind, c = e.kind, content{data: e.data, size: int64(len(e.data))}
 			break
 		}
+		if s := r.spilled(at); s != nil {
+			kind, c = s.kind, content{file: s.file, size: s.size}
+			break
+		}
 		h, err := r.open(at)
 		if err != nil {
 			return 0, content{}, err
 		}
 		if !h.delta() {
 			kind = h.kind
-			if c, err = r.hold(at, kind, h.size, func(w io.Writer) error { return r.inflate(w, h) }); err != nil {
+			if c, err = r.hold(at, kind, h.size, func(w io.Writer) error { return r.inflate(w, h) }, content{}); err != nil {
 				return 0, content{}, err
 			}
 			break
@@ -231,7 +273,7 @@ func (r *Reader) content(offset int64) (object.Type, content, error) {
 			return 0, content{}, err
 		}
 		from := c
-		c, err = r.hold(chain[i], kind, size, func(w io.Writer) error { return apply(w, from, r.delta, size, r.buf) }, from.file)
+		c, err = r.hold(chain[i], kind, size, func(w io.Writer) error { return apply(w, from, r.delta, size, r.buf) }, from)
 		if err != nil {
 			return 0, content{}, err
 		}
@@ -239,8 +281,9 @@ func (r *Reader) content(offset int64) (object.Type, content, error) {
 	return kind, c, nil
 }
 
-// hold keeps what write writes: in memory and in the cache if it is small, else in a spill file that is not busy.
-func (r *Reader) hold(offset int64, kind object.Type, size int64, write func(io.Writer) error, busy ...io.ReaderAt) (content, error) {
+// hold keeps what write writes: in memory and in the cache if it is small, else in a spill file, and not in the one that from
+// is in.
+func (r *Reader) hold(offset int64, kind object.Type, size int64, write func(io.Writer) error, from content) (content, error) {
 	if size <= small {
 		b := bytes.NewBuffer(make([]byte, 0, size))
 		if err := write(b); err != nil {
@@ -249,39 +292,40 @@ func (r *Reader) hold(offset int64, kind object.Type, size int64, write func(io.
 		r.cache.put(offset, kind, b.Bytes())
 		return content{data: b.Bytes(), size: size}, nil
 	}
-	f, err := r.spillFile(busy)
+	s, err := r.emptySpill(from)
 	if err != nil {
 		return content{}, err
 	}
-	w := bufio.NewWriterSize(f, 64<<10)
+	w := bufio.NewWriterSize(r.until(s.file), 64<<10)
 	if err := write(w); err != nil {
 		return content{}, err
 	}
 	if err := w.Flush(); err != nil {
 		return content{}, fault.Output(err)
 	}
-	return content{file: f, size: size}, nil
+	s.offset, s.kind, s.size = offset, kind, size
+	return content{file: s.file, size: size}, nil
 }
 
-// spillFile returns an empty file that is none of the busy ones.
-func (r *Reader) spillFile(busy []io.ReaderAt) (*os.File, error) {
-	i := 0
-	if len(busy) > 0 && busy[0] != nil && busy[0] == io.ReaderAt(r.spill[0]) {
-		i = 1
+// emptySpill returns an empty spill file that is not the one that busy is in.
+func (r *Reader) emptySpill(busy content) (*spill, error) {
+	s := &r.spill[0]
+	if s.file != nil && busy.file == io.ReaderAt(s.file) {
+		s = &r.spill[1]
 	}
-	if r.spill[i] == nil {
+	s.offset = 0
+	if s.file == nil {
 		f, err := r.temporary()
 		if err != nil {
 			return nil, err
 		}
-		r.spill[i] = f
+		s.file = f
 	}
-	f := r.spill[i]
-	if err := f.Truncate(0); err != nil {
+	if err := s.file.Truncate(0); err != nil {
 		return nil, fault.Output(err)
 	}
-	_, err := f.Seek(0, io.SeekStart)
-	return f, err
+	_, err := s.file.Seek(0, io.SeekStart)
+	return s, err
 }
 
 // inflate decompresses the entry that was opened with header h.

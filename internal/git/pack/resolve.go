@@ -28,7 +28,7 @@ func (p *Received) resolve(ctx context.Context, o Options) error {
 	var all sync.WaitGroup
 	for range resolvers {
 		all.Go(func() {
-			reader := p.NewReader(o.Temporary)
+			reader := p.NewReader(ctx, o.Temporary)
 			defer reader.Close()
 			if err := s.work(ctx, reader); err != nil {
 				cancel(err)

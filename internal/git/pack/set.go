@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -39,11 +40,11 @@ func (s *Set) Offset(id object.ID) int64 {
 	return -1
 }
 
-// NewReader returns a reader of all packs that are in the set now.
-func (s *Set) NewReader() *SetReader {
+// NewReader returns a reader of all packs that are in the set now. It stops when ctx ends.
+func (s *Set) NewReader(ctx context.Context) *SetReader {
 	r := &SetReader{}
 	for _, p := range s.packs {
-		r.readers = append(r.readers, p.NewReader(s.temporary))
+		r.readers = append(r.readers, p.NewReader(ctx, s.temporary))
 	}
 	return r
 }

@@ -46,8 +46,8 @@ type Objects interface {
 type Checkout struct {
 	Root   *os.Root
 	Format object.Format
-	// Open returns a new reader of the objects. Each goroutine has its own.
-	Open func() Objects
+	// Open returns a new reader of the objects, which stops when ctx ends. Each goroutine has its own.
+	Open func(ctx context.Context) Objects
 	// Place tells where an object lies, for the order in which to read many; nil is no matter.
 	Place func(object.ID) int64
 	// Match says which files are wanted, by their paths; nil is all.
@@ -101,7 +101,7 @@ type file struct {
 
 // Write writes the files of a tree.
 func (c *Checkout) Write(ctx context.Context, tree object.ID) error {
-	w := &walk{Checkout: c, ctx: ctx, objects: c.Open()}
+	w := &walk{Checkout: c, ctx: ctx, objects: c.Open(ctx)}
 	defer w.objects.Close()
 	if err := w.tree(tree, &directory{made: true}, nil); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (c *Checkout) Write(ctx context.Context, tree object.ID) error {
 // Wanted calls yield with the id of every file that Write would write, so that they can be fetched. It needs the trees
 // alone, and the files called .gitattributes and .gitmodules are among what it tells.
 func (c *Checkout) Wanted(ctx context.Context, tree object.ID, yield func(object.ID)) error {
-	w := &walk{Checkout: c, ctx: ctx, objects: c.Open(), wanted: yield}
+	w := &walk{Checkout: c, ctx: ctx, objects: c.Open(ctx), wanted: yield}
 	defer w.objects.Close()
 	return w.tree(tree, &directory{made: true}, nil)
 }
@@ -243,7 +243,7 @@ func (w *walk) flush() error {
 	sizes := make([]int64, workers)
 	for i := range workers {
 		all.Go(func() {
-			h := &hand{Checkout: w.Checkout, objects: w.Open()}
+			h := &hand{Checkout: w.Checkout, objects: w.Open(ctx)}
 			defer h.close()
 			// Neighbours in the pack may be made of each other, so each hand takes a run of them.
 			const run = 64
