@@ -6,6 +6,9 @@ package gitclone
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"github.com/slipway-init/slipway/internal/atomicfile"
 	"github.com/slipway-init/slipway/internal/fault"
 	"github.com/slipway-init/slipway/internal/git/object"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/receipt"
 	"github.com/slipway-init/slipway/internal/step"
 )
@@ -31,13 +35,20 @@ var Kind = step.Kind{
 
 type clone struct {
 	options
+
+	trust string // what the files of --verify-signature hold now, as a digest
 }
 
-func newStep() *clone { return &clone{options{depth: 1}} }
+func newStep() *clone { return &clone{options: options{depth: 1}} }
 
 // Run asks for the refs, and for more only if the commit is another one or the directory was changed.
 func (s *clone) Run(ctx context.Context, env *step.Env) error {
 	dir := env.Path(s.dir)
+	trust, err := s.trusted(env)
+	if err != nil {
+		return err
+	}
+	s.trust = trust
 	if id, ok := object.ParseID(s.ref); ok && s.has(ctx, dir, id) {
 		return s.skip(ctx, env, id)
 	}
@@ -142,5 +153,26 @@ func (s *clone) source() string { return s.address.String() }
 
 // facts are what makes one tree another than the next, for the receipt.
 func (s *clone) facts(commit object.ID) map[string]string {
-	return map[string]string{"commit": commit.String(), "options": s.shape()}
+	facts := map[string]string{"commit": commit.String(), "options": s.shape()}
+	if s.trust != "" {
+		facts["trust"] = s.trust
+	}
+	return facts
+}
+
+// trusted returns a digest of the keys that are trusted, "" without --verify-signature: whoever is no longer trusted has not
+// signed what lies there from the time before.
+func (s *clone) trusted(env *step.Env) (string, error) {
+	if len(s.verify) == 0 {
+		return "", nil
+	}
+	digest := sha256.New()
+	for _, file := range s.verify {
+		text, err := httpx.ReadFile(env, file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(digest, "%d\n%s", len(text), text)
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
 }

@@ -623,6 +623,36 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
+// A key that is no longer trusted is not made good by a run from the time when it was.
+func TestSecondRunWithOtherKeys(t *testing.T) {
+	keys, root := t.TempDir(), t.TempDir()
+	for _, name := range []string{"good", "other"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", keys+"/"+name).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	trust := func(name string) {
+		text, err := os.ReadFile(keys + "/" + name + ".pub")
+		check(t, err)
+		check(t, os.WriteFile(root+"/signers", append([]byte("dev@example.org "), text...), 0o644))
+	}
+	r := gittest.New(t)
+	r.Git("config", "gpg.format", "ssh")
+	r.Git("config", "user.signingkey", keys+"/good")
+	r.Git("commit", "-q", "--allow-empty", "-S", "-m", "signed")
+	u := gittest.Serve(t, r.Parent(), 2) + "/repository"
+	for i, c := range []struct {
+		trusted, skipped string
+		code             int
+	}{{"good", "", 0}, {"good", "unchanged", 0}, {"other", "", 65}} {
+		trust(c.trusted)
+		result, _ := clones(t, root, u, "verify-signature=/signers")
+		if got := steptest.Outputs(result)[step.Skipped]; got != c.skipped || fault.ExitCode(result.Err) != c.code {
+			t.Errorf("run %d: got %v, skipped %q, want %d, %q", i, result.Err, got, c.code, c.skipped)
+		}
+	}
+}
+
 func TestFaultsOfOptions(t *testing.T) {
 	for _, c := range []struct{ options, want string }{
 		{"", "no url is given\nno dir is given"},
