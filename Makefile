@@ -30,7 +30,7 @@ RACE := $(shell command -v gcc cc clang >/dev/null 2>&1 && echo -race)
 .PHONY: test
 test: ## Units, CLI scripts and fuzz seeds, with the race detector
 	@[ -n "$(RACE)" ] || { [ -z "$(CI)" ] && echo "no C compiler: without the race detector (apt-get install gcc libc6-dev)"; }
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) ./...
+	CGO_ENABLED=$(if $(RACE),1,0) $(if $(CI),.ci/unskipped) $(GO) test $(RACE) $(if $(CI),-v) ./...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each
@@ -44,8 +44,8 @@ e2e: ## Tests against real servers: databases, nginx, a collector, Vault, S3
 
 .PHONY: e2e-vm
 e2e-vm: ## Tests in virtual machines: AppArmor and SELinux on kernels that have them
-	@e2e/deps-vm.sh || { [ -z "$(CI)" ] && echo "skipped: the programs above are missing" && exit 0; exit 1; } && \
-	  $(GO) -C e2e test -count=1 -timeout 20m ./vm
+	@e2e/deps.sh vm || { [ -z "$(CI)" ] && echo "skipped: the programs above are missing" && exit 0; exit 1; } && \
+	  $(if $(CI),.ci/unskipped) $(GO) -C e2e test -count=1 -timeout 20m $(if $(CI),-v) ./vm
 
 .PHONY: bench
 bench: ## Figures beside the rivals', in one run

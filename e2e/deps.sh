@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs the servers and tools that the end-to-end tests start, as far as they are missing: Debian packages, by
 # apt-get when this is root. Otherwise it says which command to run. Quiet and quick when all is there.
+#
+#   deps.sh       what the tests of this folder need, and AppArmor's parser, which tests of slipway's own steps use
+#   deps.sh vm    what those in virtual machines need
 set -eu
 
 packages=''
@@ -13,23 +16,29 @@ need() {
 	done
 	packages="$packages $package"
 }
-need nginx-light /usr/sbin/nginx
-need redis-server /usr/bin/redis-server
-need mariadb-server /usr/sbin/mariadbd
-need postgresql /usr/lib/postgresql/*/bin/postgres
-need etcd-server /usr/bin/etcd
-need openssl /usr/bin/openssl
-need strace /usr/bin/strace
-need iproute2 /usr/sbin/ip /sbin/ip
-need iptables /usr/sbin/iptables-legacy
-need nftables /usr/sbin/nft
-need time /usr/bin/time
-need git /usr/bin/git
-need git-lfs /usr/bin/git-lfs
-need fcgiwrap /usr/sbin/fcgiwrap
-need openssh-server /usr/sbin/sshd
-need openssh-client /usr/bin/ssh-keygen
-need gnupg /usr/bin/gpg
+need apparmor /sbin/apparmor_parser
+if [ "${1:-}" = vm ]; then
+	need qemu-system-x86 /usr/bin/qemu-system-x86_64
+	need secilc /usr/bin/secilc
+else
+	need nginx-light /usr/sbin/nginx
+	need redis-server /usr/bin/redis-server
+	need mariadb-server /usr/sbin/mariadbd
+	need postgresql /usr/lib/postgresql/*/bin/postgres
+	need etcd-server /usr/bin/etcd
+	need openssl /usr/bin/openssl
+	need strace /usr/bin/strace
+	need iproute2 /usr/sbin/ip /sbin/ip
+	need iptables /usr/sbin/iptables-legacy
+	need nftables /usr/sbin/nft
+	need time /usr/bin/time
+	need git /usr/bin/git
+	need git-lfs /usr/bin/git-lfs
+	need fcgiwrap /usr/sbin/fcgiwrap
+	need openssh-server /usr/sbin/sshd
+	need openssh-client /usr/bin/ssh-keygen
+	need gnupg /usr/bin/gpg
+fi
 if [ -z "$packages" ]; then exit 0; fi
 
 if ! command -v apt-get >/dev/null; then

@@ -2,5 +2,5 @@
 // boots kernels of Debian with an initramfs that holds slipway and a program that tries it out (package guest), and the tests read
 // what that says on the serial line. Nothing of the host is changed: the kernels are unpacked from their packages, not installed.
 //
-//	./deps-vm.sh && go test ./vm
+//	./deps.sh vm && go test ./vm
 package vm

@@ -10,10 +10,9 @@ import (
 	"github.com/slipway-init/slipway/e2e/internal/tools"
 )
 
-// needed are the programs that deps-vm.sh installs.
+// needed are the programs that "deps.sh vm" installs.
 var needed = []string{"/usr/bin/qemu-system-x86_64", "/sbin/apparmor_parser", "/usr/bin/secilc"}
 
-// TestMain refuses to run without them: in CI, and as root, who can install them, nothing may be skipped.
 func TestMain(m *testing.M) {
 	var missing []string
 	for _, program := range needed {
@@ -21,17 +20,7 @@ func TestMain(m *testing.M) {
 			missing = append(missing, program)
 		}
 	}
-	switch {
-	case len(missing) == 0:
-		code := m.Run()
-		tools.Clean()
-		os.Exit(code)
-	case os.Geteuid() != 0 && os.Getenv("CI") == "":
-		fmt.Printf("e2e-vm is skipped: not installed: %s (root can run e2e/deps-vm.sh)\n", strings.Join(missing, ", "))
-	default:
-		fmt.Printf("e2e-vm cannot run: not installed: %s: run e2e/deps-vm.sh\n", strings.Join(missing, ", "))
-		os.Exit(1)
-	}
+	tools.Main(m, "e2e/deps.sh vm", missing)
 }
 
 // kernels are Debian 12's own and that of its backports, as nodes have them.

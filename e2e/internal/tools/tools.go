@@ -58,6 +58,22 @@ func Missing() []string {
 	return missing
 }
 
+// Main runs the tests of a package, for its TestMain. Where programs are missing it refuses to: in CI, and as root, who can
+// install them by script, nothing may be skipped.
+func Main(m *testing.M, script string, missing []string) {
+	switch {
+	case len(missing) == 0:
+		code := m.Run()
+		Clean()
+		os.Exit(code)
+	case os.Geteuid() != 0 && os.Getenv("CI") == "":
+		fmt.Printf("skipped: not installed: %s (root can run %s)\n", strings.Join(missing, ", "), script)
+	default:
+		fmt.Printf("not installed: %s: run %s\n", strings.Join(missing, ", "), script)
+		os.Exit(1)
+	}
+}
+
 // Installed returns the path of a program of Debian's packages. The test fails when it is not installed.
 func Installed(t testing.TB, name string) string {
 	t.Helper()
