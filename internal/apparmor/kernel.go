@@ -32,13 +32,13 @@ func Open(env *step.Env) (*Kernel, error) {
 		return nil, fault.Hint(fault.New(fault.Unsupported, "the kernel has no AppArmor"),
 			"choose nodes that have it: Debian, Ubuntu, SUSE and Google's Container-Optimized OS; a nodeSelector keeps the pod there")
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", enabled, cause(err))
+		return nil, fmt.Errorf("read %s: %w", enabled, fault.Cause(err))
 	case strings.TrimSpace(string(state)) != "Y":
 		return nil, fault.Hint(fault.New(fault.Unsupported, "AppArmor is off in this kernel"),
 			"boot the node with apparmor=1 security=apparmor on the kernel's command line")
 	}
 	if _, err := os.Stat(env.Path(Directory)); err != nil {
-		return nil, fault.Hint(fault.New(fault.Unsupported, "%s is not here: %w", Directory, cause(err)),
+		return nil, fault.Hint(fault.New(fault.Unsupported, "%s is not here: %w", Directory, fault.Cause(err)),
 			"mount the node's /sys/kernel/security there, as a hostPath")
 	}
 	return &Kernel{env}, nil
@@ -67,7 +67,7 @@ func collect(dir, parent string, into map[string]Loaded) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("list the kernel's profiles: %w", cause(err))
+		return fmt.Errorf("list the kernel's profiles: %w", fault.Cause(err))
 	}
 	for _, entry := range entries {
 		own := filepath.Join(dir, entry.Name())
@@ -137,7 +137,7 @@ func explain(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	told := fmt.Errorf("write %s: %w", path, cause(err))
+	told := fmt.Errorf("write %s: %w", path, fault.Cause(err))
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return fault.Hint(fault.As(fault.Permission, told), privileges)
@@ -157,18 +157,10 @@ func explain(path string, err error) error {
 func line(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", cause(err)
+		return "", fault.Cause(err)
 	}
 	defer f.Close()
 	const most = 64 << 10
 	content, err := io.ReadAll(io.LimitReader(f, most))
 	return strings.TrimSpace(string(content)), err
-}
-
-// cause returns what the system said, without the operation and path that package os puts before it.
-func cause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // MaxPolicy bounds a policy, in bytes, compiled or not. Profiles of a desktop have a few hundred KiB.
-const MaxPolicy = 16 << 20
+const MaxPolicy = 4 << 20
 
 // Policy is compiled policy: one or more profiles, as apparmor_parser writes them and the kernel reads them.
 type Policy struct {

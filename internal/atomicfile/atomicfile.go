@@ -211,7 +211,7 @@ func (t *target) check(info fs.FileInfo, err error) error {
 // explain returns err, which came while path was written, in the words of the user: about the target and not about
 // some temporary name, with the kind of an output's error and with advice.
 func explain(path string, err error) error {
-	err = cause(err)
+	err = fault.Cause(err)
 	told := fault.Output(fmt.Errorf("write %s: %w", path, err))
 	dir := filepath.Dir(path)
 	switch {
@@ -229,15 +229,4 @@ func explain(path string, err error) error {
 			"replaced: mount its directory")
 	}
 	return told
-}
-
-// cause returns what the system said, without the operation and path that package os puts before it.
-func cause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	if e, ok := errors.AsType[*os.LinkError](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -211,7 +211,7 @@ func undo(row []*File, olds []old) error {
 			err = f.dir.Remove(f.name)
 		}
 		if err != nil {
-			all = append(all, fault.New(fault.IO, "undo %s: %w", f.path, cause(err)))
+			all = append(all, fault.New(fault.IO, "undo %s: %w", f.path, fault.Cause(err)))
 		}
 	}
 	return errors.Join(all...)

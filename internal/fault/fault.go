@@ -9,6 +9,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -169,6 +171,18 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return classify(err)
+}
+
+// Cause returns what the system said, without the operation and the paths that package os puts before it: whoever tells
+// it to people says those in his own words. Any other error is returned as it is.
+func Cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // Signal is the cause of a context that a signal ended.

@@ -136,3 +136,18 @@ func TestRetryAfterKeepsTheRest(t *testing.T) {
 		t.Error("nothing said is another error")
 	}
 }
+
+func TestCause(t *testing.T) {
+	other := errors.New("other")
+	for _, c := range []struct{ err, want error }{
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOENT}, syscall.ENOENT},
+		{fmt.Errorf("read: %w", &fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}), syscall.EACCES},
+		{&os.LinkError{Op: "rename", Old: "/x", New: "/y", Err: syscall.EXDEV}, syscall.EXDEV},
+		{other, other},
+		{nil, nil},
+	} {
+		if got := fault.Cause(c.err); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
+		}
+	}
+}

@@ -100,7 +100,7 @@ func (f *Fetching) manifest(ctx context.Context) ([]byte, error) {
 	if f.Manifest() == "" {
 		file, err := os.OpenFile(f.Env.Path(filepath.Clean(f.sha256File)), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", f.sha256File, cause(err))
+			return nil, fmt.Errorf("read %s: %w", f.sha256File, fault.Cause(err))
 		}
 		defer file.Close()
 		return limited(file, f.sha256File)
@@ -125,20 +125,12 @@ func (f *Fetching) manifest(ctx context.Context) ([]byte, error) {
 func limited(r io.Reader, name string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, httpx.Garbled(cause(err)))
+		return nil, fmt.Errorf("read %s: %w", name, httpx.Garbled(fault.Cause(err)))
 	}
 	if len(text) > maxManifest {
 		return nil, fault.New(fault.Data, "read %s: it is over %d bytes", name, maxManifest)
 	}
 	return text, nil
-}
-
-// cause returns what the system said, without the path that stands before it.
-func cause(err error) error {
-	if e, ok := err.(*os.PathError); ok {
-		return e.Err
-	}
-	return err
 }
 
 // parseManifest reads what sha256sum writes: lines of "DIGEST  NAME" or, with --tag, "SHA256 (NAME) = DIGEST". A line that is

@@ -180,7 +180,7 @@ func hash(ctx context.Context, r io.Reader, about int64, name string) (int64, []
 		case err == io.EOF:
 			return size, sum.Sum(nil), nil
 		case err != nil:
-			return 0, nil, fault.As(fault.IO, fmt.Errorf("read %s: %w", name, cause(err)))
+			return 0, nil, fault.As(fault.IO, fmt.Errorf("read %s: %w", name, fault.Cause(err)))
 		}
 	}
 }

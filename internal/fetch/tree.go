@@ -80,7 +80,7 @@ func (f *Fetching) openTree() (*os.Root, error) {
 		}
 	}
 	if err != nil {
-		return nil, fault.Hint(fault.Output(fmt.Errorf("write %s: %w", dest, cause(err))), "mount a volume there, or make the folder above it in an earlier step (mkdir DIR then …)")
+		return nil, fault.Hint(fault.Output(fmt.Errorf("write %s: %w", dest, fault.Cause(err))), "mount a volume there, or make the folder above it in an earlier step (mkdir DIR then …)")
 	}
 	return root, nil
 }
@@ -320,7 +320,7 @@ func (t *tree) makeFolders(name string) error {
 		}
 	}
 	if err != nil {
-		return fault.Output(fmt.Errorf("make the folder %s: %w", path.Join(t.Dest, name), cause(err)))
+		return fault.Output(fmt.Errorf("make the folder %s: %w", path.Join(t.Dest, name), fault.Cause(err)))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package httpx
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,12 +79,12 @@ const maxFile = 4 << 20
 func ReadFile(env *step.Env, name string) ([]byte, error) {
 	f, err := os.OpenFile(env.Path(filepath.Clean(name)), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read %s: %w", name, fault.Cause(err))
 	}
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read %s: %w", name, fault.Cause(err))
 	}
 	if len(content) > maxFile {
 		return nil, fault.New(fault.Data, "read %s: over %d bytes", name, maxFile)
@@ -97,12 +96,4 @@ func ReadFile(env *step.Env, name string) ([]byte, error) {
 func ReadToken(env *step.Env, name string) (string, error) {
 	content, err := ReadFile(env, name)
 	return strings.TrimRight(string(content), "\r\n"), err
-}
-
-// plain returns the cause of an error of package os, without the path under the env's root.
-func plain(err error) error {
-	if wrapped, ok := errors.AsType[*os.PathError](err); ok {
-		return wrapped.Err
-	}
-	return err
 }

@@ -138,32 +138,24 @@ func (e *Engine) catalogues(r *rendering) []Funcs {
 func ReadFile(env *step.Env, path string) (string, error) {
 	f, err := os.OpenFile(env.Path(path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, cause(err))
+		return "", fmt.Errorf("read %s: %w", path, fault.Cause(err))
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, cause(err))
+		return "", fmt.Errorf("read %s: %w", path, fault.Cause(err))
 	}
 	if !info.Mode().IsRegular() {
 		return "", fault.New(fault.Data, "read %s: it is not a regular file", path)
 	}
 	content, err := io.ReadAll(io.LimitReader(f, MaxText+1))
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, cause(err))
+		return "", fmt.Errorf("read %s: %w", path, fault.Cause(err))
 	}
 	if len(content) > MaxText {
 		return "", fault.New(fault.Data, "read %s: it is over %d bytes", path, MaxText)
 	}
 	return string(content), nil
-}
-
-// cause returns what the system said, without the operation and path that package os puts before it.
-func cause(err error) error {
-	if e, ok := errors.AsType[*os.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // calling is what text/template puts before the error of a function. The place before it names the call already; those

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -147,7 +146,7 @@ func (c *Config) roots(env *step.Env) (*x509.CertPool, error) {
 	}
 	entries, err := os.ReadDir(env.Path(folder))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", folder, plain(err))
+		return nil, fmt.Errorf("read %s: %w", folder, fault.Cause(err))
 	}
 	for _, entry := range entries {
 		if entry.IsDir() {
@@ -189,14 +188,6 @@ func timeoutOf(env *step.Env) (time.Duration, error) {
 		return 0, fault.New(fault.Usage, "VAULT_CLIENT_TIMEOUT: %q is not a duration such as 60 or 1m30s", text)
 	}
 	return timeout, nil
-}
-
-// plain returns the cause of an error of package os, without the path under the env's root.
-func plain(err error) error {
-	if wrapped, ok := errors.AsType[*os.PathError](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
 
 // bounded is a transport whose answers end with an error after maxAnswer bytes.

@@ -353,7 +353,7 @@ func (r *receipt) keep(ctx context.Context, env *step.Env) error {
 func (r *receipt) remove(env *step.Env) error {
 	err := os.Remove(env.Path(r.path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Output(fmt.Errorf("remove the receipt %s: %w", r.path, plain(err)))
+		return fault.Output(fmt.Errorf("remove the receipt %s: %w", r.path, fault.Cause(err)))
 	}
 	return nil
 }
@@ -366,12 +366,12 @@ func loadReceipt(env *step.Env, name string) (*receipt, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the receipt %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read the receipt %s: %w", name, fault.Cause(err))
 	}
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxReceipt+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the receipt %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read the receipt %s: %w", name, fault.Cause(err))
 	}
 	if len(bytes.Trim(content, "\x00")) == 0 {
 		return nil, nil // what a crash of the machine leaves of a file that was not synced

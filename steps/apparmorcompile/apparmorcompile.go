@@ -102,7 +102,7 @@ func (s *compile) Run(ctx context.Context, env *step.Env) error {
 	}
 	for _, file := range []string{s.profile, features} {
 		if _, err := os.Stat(env.Path(file)); err != nil {
-			return fmt.Errorf("read %s: %w", file, errors.Unwrap(err))
+			return fmt.Errorf("read %s: %w", file, fault.Cause(err))
 		}
 	}
 	env.Output("features", features)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
@@ -13,13 +12,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-init/slipway/internal/apparmor"
 	"github.com/slipway-init/slipway/internal/fault"
+	"github.com/slipway-init/slipway/internal/httpx"
 	"github.com/slipway-init/slipway/internal/step"
 )
 
@@ -183,7 +182,7 @@ func (s *load) files(env *step.Env) ([]string, error) {
 	for _, given := range s.paths {
 		info, err := os.Stat(env.Path(given))
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", given, errors.Unwrap(err))
+			return nil, fmt.Errorf("read %s: %w", given, fault.Cause(err))
 		}
 		if !info.IsDir() {
 			files = append(files, given)
@@ -191,7 +190,7 @@ func (s *load) files(env *step.Env) ([]string, error) {
 		}
 		entries, err := os.ReadDir(env.Path(given))
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", given, errors.Unwrap(err))
+			return nil, fmt.Errorf("read %s: %w", given, fault.Cause(err))
 		}
 		before := len(files)
 		for _, entry := range entries {
@@ -210,9 +209,9 @@ func (s *load) files(env *step.Env) ([]string, error) {
 
 // policy returns the compiled policy of a file.
 func (s *load) policy(ctx context.Context, env *step.Env, file string) (*apparmor.Policy, error) {
-	content, err := read(env.Path(file))
+	content, err := httpx.ReadFile(env, file)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+		return nil, err
 	}
 	if !apparmor.Compiled(content) {
 		compiler := apparmor.Compiler{Env: env}
@@ -232,20 +231,6 @@ func (s *load) policy(ctx context.Context, env *step.Env, file string) (*apparmo
 		policy.Complain()
 	}
 	return policy, nil
-}
-
-// read reads a regular file of a bounded size.
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, errors.Unwrap(err)
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, apparmor.MaxPolicy+1))
-	if err == nil && len(content) > apparmor.MaxPolicy {
-		err = fault.New(fault.Data, "it is over %d bytes", apparmor.MaxPolicy)
-	}
-	return content, err
 }
 
 // allowed reports whether a pattern names a profile, or the one that it is a hat or child of.
